@@ -1,0 +1,4 @@
+//! From corpora to a trained model: readers, splits, augmentation, the training loop.
+
+pub mod corpus;
+pub mod split;

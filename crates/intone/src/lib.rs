@@ -1,0 +1,11 @@
+//! Speech emotion recognition: audio in, emotions out.
+
+pub mod audio;
+pub mod emotion;
+pub mod error;
+pub mod features;
+pub mod model;
+pub mod nn;
+
+pub use emotion::Emotion;
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! Model files: safetensors with one JSON string of metadata.

@@ -1,0 +1,3 @@
+//! Network architectures and the files they live in.
+
+pub mod file;
