@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::model::ModelError;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,8 +42,8 @@ pub enum Error {
     },
 
     /// A model file cannot be used.
-    #[error("not a usable model file: {0}")]
-    Model(String),
+    #[error("not a usable model: {0}")]
+    Model(#[from] ModelError),
 }
 
 impl Error {

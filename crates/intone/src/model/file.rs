@@ -1,1 +1,421 @@
-//! Model files: safetensors with one JSON string of metadata.
+//! Model files: safetensors with one JSON string of metadata. This module alone reads and writes them.
+//!
+//! ```text
+//! 8 bytes   length of the header, little-endian
+//! header    {"__metadata__": {"intone": "<ModelMeta as JSON>"}, "<tensor>": {dtype, shape, data_offsets}, ...}
+//! data      the tensors one after the other, little-endian, row-major
+//! ```
+//!
+//! Weights lie as f32, as f16, or as int8 with one f32 scale per output channel; in the last two only tensors
+//! of rank two and more are made smaller, because the others are few and sensitive (biases, statistics). In
+//! memory all are f32. A file is hostile until proved otherwise: nothing is allocated by its claims, and every
+//! way to be wrong has its own [`ModelError`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use half::f16;
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo, TensorView};
+use serde::Deserialize;
+
+use super::ModelError;
+use super::meta::{FORMAT_VERSION, ModelMeta};
+use crate::Result;
+
+/// The largest header that is read. A header holds about 100 bytes for each tensor and some kilobytes of
+/// metadata; whatever claims more than this is no model file.
+pub const MAX_HEADER_BYTES: u64 = 1 << 20;
+
+/// The largest file that is read, bytes: room for half a billion f32 weights, a hundred times the reference
+/// network.
+pub const MAX_FILE_BYTES: u64 = 2 << 30;
+
+/// The metadata entry that holds [`ModelMeta`] as JSON.
+pub const METADATA_KEY: &str = "intone";
+
+/// The int8 tensor `name` has its scales in the f32 tensor `name` + this, `[shape[0]]`.
+pub const SCALE_SUFFIX: &str = ".scale";
+
+/// Bytes of the header's length.
+const N_LENGTH: usize = 8;
+
+/// A model as it lies in a file: metadata and named weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFile {
+    /// Everything but the weights.
+    pub meta: ModelMeta,
+    /// The weights, by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// How the weights lay in the file that this was read from; [`Precision::F32`] for one that was not read.
+    pub precision: Precision,
+}
+
+/// Weights, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// Its dimensions; their product is the length of `data`.
+    pub shape: Vec<usize>,
+    /// Its elements.
+    pub data: Vec<f32>,
+}
+
+/// How weights lie in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// 32-bit floats: bit for bit what the network has.
+    #[default]
+    F32,
+    /// 16-bit floats (IEEE 754 binary16), relative error up to 2^-11.
+    F16,
+    /// 8-bit integers times one f32 scale per output channel (the first dimension), symmetric.
+    Int8,
+}
+
+impl Precision {
+    /// The name, as a user writes it: `f32`, `f16` or `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+            Precision::Int8 => "int8",
+        }
+    }
+}
+
+impl ModelFile {
+    /// A model to be written.
+    pub fn new(meta: ModelMeta, tensors: BTreeMap<String, Tensor>) -> ModelFile {
+        ModelFile { meta, tensors, precision: Precision::F32 }
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// As [`ModelFile::read`], with the path; and what the operating system says.
+    pub fn open(path: impl AsRef<Path>) -> Result<ModelFile> {
+        let path = path.as_ref();
+        read_limited(path).and_then(|bytes| ModelFile::read(&bytes)).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads a whole file that lies in memory.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model) with what is wrong. Whether the tensors are those of the
+    /// architecture is found out when the network is built from them, through [`ModelFile::weights`].
+    pub fn read(bytes: &[u8]) -> Result<ModelFile> {
+        let (header, data) = split_header(bytes)?;
+        let (layout, meta) = parse_header(header, data.len())?;
+        let (tensors, precision) = decode_tensors(&layout, data)?;
+        Ok(ModelFile { meta, tensors, precision })
+    }
+
+    /// Writes the file: to a temporary one beside it, which then takes its place, so that a reader never sees
+    /// half a model. The same model gives the same bytes.
+    ///
+    /// # Errors
+    /// Whatever [`ModelFile::read`] would refuse is refused here too; and what the operating system says.
+    pub fn write(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = self.to_bytes(precision)?;
+        write_atomically(path, &bytes).map_err(|error| crate::Error::from(error).in_file(path))
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// Whatever [`ModelFile::read`] would refuse.
+    pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>> {
+        self.meta.validate()?;
+        let mut encoded = BTreeMap::new();
+        for (name, tensor) in &self.tensors {
+            encode_tensor(name, tensor, precision, &mut encoded)?;
+        }
+        let meta = serde_json::to_string(&self.meta).map_err(|e| ModelError::Metadata(e.to_string()))?;
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), meta)]);
+        let mut views = Vec::with_capacity(encoded.len());
+        for (name, (dtype, shape, data)) in &encoded {
+            views.push((name, TensorView::new(*dtype, shape.clone(), data).map_err(layout_error)?));
+        }
+        let bytes = safetensors::serialize(views, Some(metadata)).map_err(layout_error)?;
+        split_header(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// Hands out the weights by name to a network that is being built, and keeps account of them.
+    pub fn weights(&self) -> Weights<'_> {
+        Weights { tensors: &self.tensors, taken: BTreeSet::new() }
+    }
+
+    /// Number of weights, all tensors together.
+    pub fn n_values(&self) -> usize {
+        self.tensors.values().map(|tensor| tensor.data.len()).sum()
+    }
+}
+
+/// The weights of a file, handed out by name and shape.
+#[derive(Debug)]
+pub struct Weights<'a> {
+    tensors: &'a BTreeMap<String, Tensor>,
+    taken: BTreeSet<&'a str>,
+}
+
+impl<'a> Weights<'a> {
+    /// The elements of the tensor `name`, row-major, in the shape `expected`.
+    ///
+    /// # Errors
+    /// [`ModelError::MissingTensor`], [`ModelError::Shape`].
+    pub fn take(&mut self, name: &str, expected: &[usize]) -> Result<&'a [f32], ModelError> {
+        let (name, tensor) = self
+            .tensors
+            .get_key_value(name)
+            .ok_or_else(|| ModelError::MissingTensor { tensor: name.to_owned() })?;
+        if tensor.shape != expected {
+            let (expected, actual) = (expected.to_vec(), tensor.shape.clone());
+            return Err(ModelError::Shape { tensor: name.clone(), expected, actual });
+        }
+        self.taken.insert(name);
+        Ok(&tensor.data)
+    }
+
+    /// To be called at the end: every tensor of the file must have been taken.
+    ///
+    /// # Errors
+    /// [`ModelError::UnexpectedTensor`] with the first that was not.
+    pub fn finish(self) -> Result<(), ModelError> {
+        match self.tensors.keys().find(|name| !self.taken.contains(name.as_str())) {
+            Some(name) => Err(ModelError::UnexpectedTensor { tensor: name.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The safetensors header; the crate's own `SafeTensors::read_metadata` adds sizes without a check for overflow.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    metadata: HashMap<String, String>,
+    #[serde(flatten)]
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+/// The first thing to know about metadata: whether the rest can be understood.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
+}
+
+/// An encoded tensor: number type, shape, little-endian elements.
+type Encoded = (Dtype, Vec<usize>, Vec<u8>);
+
+fn read_limited(path: &Path) -> Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let n_file = file.metadata()?.len();
+    if n_file > MAX_FILE_BYTES {
+        return Err(ModelError::FileTooLarge { limit: MAX_FILE_BYTES, actual: n_file }.into());
+    }
+    // The header's claim is looked at before the rest is read: a wrong file of two gigabytes costs nothing.
+    let mut bytes = Vec::new();
+    (&mut file).take(N_LENGTH as u64).read_to_end(&mut bytes)?;
+    header_length(&bytes)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The header's length in bytes, as the file claims, if it is credible.
+fn header_length(bytes: &[u8]) -> Result<usize, ModelError> {
+    let length = bytes.first_chunk::<N_LENGTH>().ok_or(ModelError::TooShort { actual: bytes.len() })?;
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER_BYTES {
+        return Err(ModelError::HeaderTooLarge { limit: MAX_HEADER_BYTES, actual: length });
+    }
+    Ok(length as usize)
+}
+
+/// Header and data of a file.
+fn split_header(bytes: &[u8]) -> Result<(&[u8], &[u8]), ModelError> {
+    let n_header = header_length(bytes)?;
+    let length = || ModelError::Length { expected: (N_LENGTH + n_header) as u64, actual: bytes.len() as u64 };
+    bytes[N_LENGTH..].split_at_checked(n_header).ok_or_else(length)
+}
+
+fn parse_header(header: &[u8], n_data: usize) -> Result<(Metadata, ModelMeta), ModelError> {
+    let parsed: Header = serde_json::from_slice(header).map_err(|e| ModelError::Header(e.to_string()))?;
+    let mut tensors: Vec<_> = parsed.tensors.into_iter().collect();
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    // Proves that the tensors lie without gap and overlap from 0 on, each as long as its shape says.
+    let layout = Metadata::new(None, tensors).map_err(layout_error)?;
+    if layout.data_len() != n_data {
+        let n_before = (N_LENGTH + header.len()) as u64;
+        let expected = n_before.saturating_add(layout.data_len() as u64);
+        return Err(ModelError::Length { expected, actual: n_before + n_data as u64 });
+    }
+    let json = parsed.metadata.get(METADATA_KEY).ok_or(ModelError::NoMetadata { key: METADATA_KEY })?;
+    let unreadable = |e: serde_json::Error| ModelError::Metadata(e.to_string());
+    let Version { format_version } = serde_json::from_str(json).map_err(unreadable)?;
+    if format_version != FORMAT_VERSION {
+        return Err(ModelError::Version { expected: FORMAT_VERSION, actual: format_version });
+    }
+    let meta: ModelMeta = serde_json::from_str(json).map_err(unreadable)?;
+    meta.validate()?;
+    Ok((layout, meta))
+}
+
+fn decode_tensors(
+    layout: &Metadata,
+    data: &[u8],
+) -> Result<(BTreeMap<String, Tensor>, Precision), ModelError> {
+    let infos: BTreeMap<String, &TensorInfo> = layout.tensors().into_iter().collect();
+    let mut precision = Precision::F32;
+    let mut tensors = BTreeMap::new();
+    for (name, info) in &infos {
+        let (start, end) = info.data_offsets;
+        let bytes = &data[start..end];
+        let values = match info.dtype {
+            Dtype::F32 if is_scale(name, &infos) => continue,
+            Dtype::F32 => floats(bytes),
+            Dtype::F16 => {
+                precision = Precision::F16;
+                bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()
+            }
+            Dtype::I8 => {
+                precision = Precision::Int8;
+                let scale = scale_name(name);
+                let scales =
+                    infos.get(&scale).ok_or_else(|| ModelError::MissingTensor { tensor: scale.clone() })?;
+                dequantise(info, bytes, &scale, scales, data)?
+            }
+            other => {
+                return Err(ModelError::NumberType { tensor: name.clone(), actual: format!("{other:?}") });
+            }
+        };
+        check_finite(name, &values)?;
+        tensors.insert(name.clone(), Tensor { shape: info.shape.clone(), data: values });
+    }
+    Ok((tensors, precision))
+}
+
+fn scale_name(name: &str) -> String {
+    format!("{name}{SCALE_SUFFIX}")
+}
+
+/// Whether the tensor `name` holds the scales of another.
+fn is_scale(name: &str, infos: &BTreeMap<String, &TensorInfo>) -> bool {
+    let base = name.strip_suffix(SCALE_SUFFIX).and_then(|base| infos.get(base));
+    base.is_some_and(|info| info.dtype == Dtype::I8)
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+}
+
+/// The values of an int8 tensor: each row of the first dimension times its scale.
+fn dequantise(
+    info: &TensorInfo,
+    bytes: &[u8],
+    scale_name: &str,
+    scale_info: &TensorInfo,
+    data: &[u8],
+) -> Result<Vec<f32>, ModelError> {
+    if scale_info.dtype != Dtype::F32 {
+        let actual = format!("{:?}", scale_info.dtype);
+        return Err(ModelError::NumberType { tensor: scale_name.to_owned(), actual });
+    }
+    let expected = info.shape.first().copied().into_iter().collect::<Vec<_>>();
+    if scale_info.shape != expected {
+        let actual = scale_info.shape.clone();
+        return Err(ModelError::Shape { tensor: scale_name.to_owned(), expected, actual });
+    }
+    let (start, end) = scale_info.data_offsets;
+    let scales = floats(&data[start..end]);
+    check_finite(scale_name, &scales)?;
+    let n_row = info.shape.iter().skip(1).product::<usize>().max(1);
+    let rows = bytes.chunks_exact(n_row).zip(&scales);
+    Ok(rows.flat_map(|(row, &scale)| row.iter().map(move |&q| f32::from(q as i8) * scale)).collect())
+}
+
+fn encode_tensor(
+    name: &str,
+    tensor: &Tensor,
+    precision: Precision,
+    encoded: &mut BTreeMap<String, Encoded>,
+) -> Result<(), ModelError> {
+    if tensor.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(tensor.data.len()) {
+        let actual = vec![tensor.data.len()];
+        return Err(ModelError::Shape { tensor: name.to_owned(), expected: tensor.shape.clone(), actual });
+    }
+    check_finite(name, &tensor.data)?;
+    let shape = tensor.shape.clone();
+    let small = shape.len() < 2;
+    let mut put = |name: String, encoding: Encoded| match encoded.insert(name.clone(), encoding) {
+        Some(_) => Err(ModelError::Layout(format!("two tensors are called `{name}`"))),
+        None => Ok(()),
+    };
+    match precision {
+        Precision::F16 if !small => {
+            let halves: Vec<f16> = tensor.data.iter().map(|&x| f16::from_f32(x)).collect();
+            if let Some(index) = halves.iter().position(|x| !x.is_finite()) {
+                return Err(ModelError::NotFinite { tensor: name.to_owned(), index });
+            }
+            let bytes = halves.iter().flat_map(|x| x.to_le_bytes()).collect();
+            put(name.to_owned(), (Dtype::F16, shape, bytes))
+        }
+        Precision::Int8 if !small => {
+            let (bytes, scales) = quantise(&shape, &tensor.data);
+            let n_channels = scales.len();
+            put(name.to_owned(), (Dtype::I8, shape, bytes))?;
+            put(scale_name(name), (Dtype::F32, vec![n_channels], float_bytes(&scales)))
+        }
+        _ => put(name.to_owned(), (Dtype::F32, shape, float_bytes(&tensor.data))),
+    }
+}
+
+fn float_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// Symmetric int8 per channel: the largest magnitude of each row of the first dimension becomes 127.
+fn quantise(shape: &[usize], data: &[f32]) -> (Vec<u8>, Vec<f32>) {
+    let n_row = shape[1..].iter().product::<usize>();
+    let mut bytes = Vec::with_capacity(data.len());
+    let mut scales = Vec::with_capacity(shape[0]);
+    for channel in 0..shape[0] {
+        let row = &data[channel * n_row..(channel + 1) * n_row];
+        let scale = row.iter().fold(0.0f32, |max, x| max.max(x.abs())) / 127.0;
+        // A scale of zero has only zeros; `as` turns the 0/0 into 0.
+        bytes.extend(row.iter().map(|x| (x / scale).round() as i8 as u8));
+        scales.push(scale);
+    }
+    (bytes, scales)
+}
+
+fn check_finite(tensor: &str, values: &[f32]) -> Result<(), ModelError> {
+    match values.iter().position(|x| !x.is_finite()) {
+        Some(index) => Err(ModelError::NotFinite { tensor: tensor.to_owned(), index }),
+        None => Ok(()),
+    }
+}
+
+fn layout_error(error: SafeTensorError) -> ModelError {
+    ModelError::Layout(error.to_string())
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".model-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any other new file (the umask applies), not private as temporary files are.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Why a model file cannot be used: one variant for each reason.
+
+/// What is wrong with a model, or with the file that holds it.
+///
+/// [`Error::in_file`](crate::Error::in_file) adds the path.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file is larger than [`MAX_FILE_BYTES`](super::file::MAX_FILE_BYTES).
+    #[error("{actual} bytes are more than the limit of {limit}")]
+    FileTooLarge {
+        /// The largest size that is read, bytes.
+        limit: u64,
+        /// The size of the file, bytes.
+        actual: u64,
+    },
+
+    /// Too few bytes even for the length of the header.
+    #[error("not a safetensors file: it has only {actual} bytes")]
+    TooShort {
+        /// The number of bytes that came.
+        actual: usize,
+    },
+
+    /// The header claims more than [`MAX_HEADER_BYTES`](super::file::MAX_HEADER_BYTES).
+    #[error(
+        "not a safetensors file, or a hostile one: its header claims {actual} bytes, the limit is {limit}"
+    )]
+    HeaderTooLarge {
+        /// The largest header that is read, bytes.
+        limit: u64,
+        /// The size that the file claims, bytes.
+        actual: u64,
+    },
+
+    /// The file ends before, or goes on after, what its header describes.
+    #[error("its header describes {expected} bytes, but there are {actual}")]
+    Length {
+        /// The length of a whole file with this header, bytes.
+        expected: u64,
+        /// The length of what came, bytes.
+        actual: u64,
+    },
+
+    /// The header is no table of tensors.
+    #[error("the safetensors header cannot be read: {0}")]
+    Header(String),
+
+    /// A tensor's bytes lie where they must not: a gap, an overlap, or another size than its shape has.
+    #[error("the tensors are not laid out one after the other: {0}")]
+    Layout(String),
+
+    /// The safetensors file was not written by Intone.
+    #[error("a safetensors file of another program: its metadata has no entry `{key}`")]
+    NoMetadata {
+        /// The metadata key that is missing.
+        key: &'static str,
+    },
+
+    /// The metadata is not the JSON that this version of the format has.
+    #[error("its metadata cannot be read: {0}")]
+    Metadata(String),
+
+    /// A file of another version of the format.
+    #[error("format version {actual}, but this program reads version {expected}")]
+    Version {
+        /// The version that this program reads.
+        expected: u32,
+        /// The version of the file.
+        actual: u32,
+    },
+
+    /// Weights of a number type that this format does not have.
+    #[error("tensor `{tensor}` holds {actual}; expected F32, F16 or I8 with a scale per channel")]
+    NumberType {
+        /// The tensor.
+        tensor: String,
+        /// Its number type, as safetensors calls it.
+        actual: String,
+    },
+
+    /// A tensor of another shape than the architecture has.
+    #[error("tensor `{tensor}`: expected shape {expected:?}, got {actual:?}")]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// The shape that the architecture asks for.
+        expected: Vec<usize>,
+        /// The shape that came.
+        actual: Vec<usize>,
+    },
+
+    /// The architecture needs a tensor that the file does not have.
+    #[error("tensor `{tensor}` is missing")]
+    MissingTensor {
+        /// The tensor.
+        tensor: String,
+    },
+
+    /// The file has a tensor that the architecture does not know.
+    #[error("tensor `{tensor}` is not part of the architecture")]
+    UnexpectedTensor {
+        /// The tensor.
+        tensor: String,
+    },
+
+    /// A weight is NaN or infinite.
+    #[error("tensor `{tensor}`: element {index} is not a finite number")]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// The place of the first such element, row-major.
+        index: usize,
+    },
+
+    /// No class, or more than [`MAX_LABELS`](super::meta::MAX_LABELS).
+    #[error("{actual} labels; expected 1 to {limit}")]
+    LabelCount {
+        /// The largest number of classes.
+        limit: usize,
+        /// The number that came.
+        actual: usize,
+    },
+
+    /// Two classes of the same name.
+    #[error("the label `{label}` stands twice")]
+    DuplicateLabel {
+        /// The name.
+        label: String,
+    },
+
+    /// A name that cannot be shown or asked for: empty, overlong, with a comma, a control character or space
+    /// at its ends.
+    #[error("{label:?} is no usable label")]
+    InvalidLabel {
+        /// The name.
+        label: String,
+    },
+
+    /// A calibration temperature outside of
+    /// [`MIN_TEMPERATURE`](super::meta::MIN_TEMPERATURE)..=[`MAX_TEMPERATURE`](super::meta::MAX_TEMPERATURE).
+    #[error("temperature {actual}; expected {min} to {max}")]
+    Temperature {
+        /// The lowest temperature.
+        min: f32,
+        /// The highest temperature.
+        max: f32,
+        /// The temperature that came.
+        actual: f32,
+    },
+
+    /// Feature parameters that no front end can have.
+    #[error("front end: {0}")]
+    FrontEnd(#[source] Box<crate::Error>),
+
+    /// Hyperparameters that no network can have, or that contradict the labels or the front end.
+    #[error("architecture: {what}: expected {expected}, got {actual}")]
+    Architecture {
+        /// The name of the hyperparameter.
+        what: &'static str,
+        /// The values that are allowed.
+        expected: String,
+        /// The value that came.
+        actual: String,
+    },
+
+    /// A value of the provenance that JSON cannot hold.
+    #[error("score `{name}` is not a finite number")]
+    Score {
+        /// The name of the score.
+        name: String,
+    },
+}
