@@ -30,3 +30,22 @@ pub struct FrontEnd {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trim_top_db: Option<f32>,
 }
+
+impl FrontEnd {
+    /// The reference front end of the field: `librosa.feature.melspectrogram(sr=22050, n_fft=2048, hop_length=512,
+    /// n_mels=128)` and `power_to_db(ref=max, top_db=80)`; 130 frames are 3 s.
+    pub fn reference() -> FrontEnd {
+        FrontEnd {
+            sample_rate_hz: 22_050,
+            n_fft: 2048,
+            hop_length: 512,
+            n_mels: 128,
+            fmin_hz: 0.0,
+            fmax_hz: 11_025.0,
+            amin: 1e-10,
+            top_db: 80.0,
+            n_frames: 130,
+            trim_top_db: None,
+        }
+    }
+}

@@ -5,7 +5,7 @@ pub mod emotion;
 pub mod error;
 pub mod features;
 pub mod model;
-pub mod nn;
+mod nn;
 
 pub use emotion::Emotion;
 pub use error::{Error, Result};

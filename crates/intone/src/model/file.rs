@@ -144,7 +144,7 @@ impl ModelFile {
 
     /// Hands out the weights by name to a network that is being built, and keeps account of them.
     pub fn weights(&self) -> Weights<'_> {
-        Weights { tensors: &self.tensors, taken: BTreeSet::new() }
+        Weights::new(&self.tensors)
     }
 
     /// Number of weights, all tensors together.
@@ -161,6 +161,11 @@ pub struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
+    /// Hands out these tensors.
+    pub fn new(tensors: &'a BTreeMap<String, Tensor>) -> Weights<'a> {
+        Weights { tensors, taken: BTreeSet::new() }
+    }
+
     /// The elements of the tensor `name`, row-major, in the shape `expected`.
     ///
     /// # Errors

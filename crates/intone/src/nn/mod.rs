@@ -1,1 +1,21 @@
-//! Our own CPU layers.
+//! Our own CPU layers: convolution, batch normalisation, pooling and dropout, fused and, for training,
+//! differentiable.
+//!
+//! [`infer`] runs a trained network on the kernels in [`simd`] alone. [`layers`] makes the same kernels operations of
+//! the framework, with their own way back.
+
+#![cfg_attr(not(feature = "train"), allow(dead_code, reason = "the ways back are for training alone"))]
+
+mod conv;
+pub(crate) mod infer;
+mod norm;
+mod simd;
+
+#[cfg(feature = "train")]
+mod autodiff;
+#[cfg(feature = "train")]
+pub(crate) mod layers;
+#[cfg(feature = "train")]
+mod ops;
+
+pub(crate) use norm::EPSILON;

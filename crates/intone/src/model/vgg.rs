@@ -1,0 +1,118 @@
+//! The reference network of the field: a VGG-style 2D CNN over the log-mel picture.
+//!
+//! Blocks of 3 x 3 convolutions, each followed by batch normalisation and ReLU; each block ends in 2 x 2 max pooling
+//! and dropout. Then dense layers, each with batch normalisation, ReLU and dropout, and one for the classes.
+//! Biases in front of a batch normalisation are left out, because it subtracts them again.
+//!
+//! Activations are channels-last; the picture is flattened in the order (mel, frame, channel).
+
+use super::{ModelError, ModelFile, VggConfig};
+use crate::nn::EPSILON;
+use crate::nn::infer::{ConvLayer, ConvWeights, DenseLayer, Network};
+
+#[cfg(feature = "train")]
+mod train;
+#[cfg(feature = "train")]
+pub use train::{DropoutRates, Update, Vgg};
+
+/// One layer with weights: its name in the model file and the shape of its weight.
+struct Layer {
+    name: String,
+    shape: Vec<usize>,
+    /// The block of a convolution; a dense layer has none.
+    block: Option<usize>,
+    /// Whether batch normalisation follows; the output has a bias instead.
+    norm: bool,
+}
+
+/// All layers, in the order of computation.
+fn layers(config: &VggConfig) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    let mut c_in = 1;
+    let (mut height, mut width) = (config.n_mels, config.n_frames);
+    for (block, (&c, &n)) in config.channels.iter().zip(&config.convs_per_block).enumerate() {
+        for conv in 0..n {
+            let name = format!("blocks.{block}.convs.{conv}");
+            layers.push(Layer { name, shape: vec![c, c_in, 3, 3], block: Some(block), norm: true });
+            c_in = c;
+        }
+        (height, width) = (height / 2, width / 2);
+    }
+    let mut n_in = height * width * c_in;
+    for (i, &n) in config.dense.iter().enumerate() {
+        layers.push(Layer { name: format!("dense.{i}"), shape: vec![n, n_in], block: None, norm: true });
+        n_in = n;
+    }
+    let shape = vec![config.n_classes, n_in];
+    layers.push(Layer { name: "output".to_owned(), shape, block: None, norm: false });
+    layers
+}
+
+/// Number of trainable parameters.
+pub fn n_parameters(config: &VggConfig) -> usize {
+    let of = |layer: &Layer| {
+        layer.shape.iter().product::<usize>() + layer.shape[0] * if layer.norm { 2 } else { 1 }
+    };
+    layers(config).iter().map(of).sum()
+}
+
+/// The network of a model file, ready for answers.
+pub(super) fn compile(config: &VggConfig, file: &ModelFile) -> Result<Network, ModelError> {
+    let mut weights = file.weights();
+    let mut network = Network { convs: Vec::new(), dense: Vec::new() };
+    let (mut height, mut width) = (config.n_mels, config.n_frames);
+    let mut last_block = 0;
+    for layer in layers(config) {
+        let weight = weights.take(&format!("{}.weight", layer.name), &layer.shape)?;
+        let (c, n_in) = (layer.shape[0], layer.shape[1]);
+        if !layer.norm {
+            let bias = weights.take(&format!("{}.bias", layer.name), &[c])?.to_vec();
+            network.dense.push(DenseLayer { weight: weight.to_vec(), bias, relu: false });
+            continue;
+        }
+        let mut part = |part: &str| weights.take(&format!("{}.norm.{part}", layer.name), &[c]);
+        let (gamma, beta, mean, var) = (part("gamma")?, part("beta")?, part("mean")?, part("var")?);
+        if let Some(at) = var.iter().position(|v| *v < 0.0) {
+            let tensor = format!("{}.norm.var", layer.name);
+            return Err(ModelError::NotFinite { tensor, index: at });
+        }
+        match layer.block {
+            Some(block) => {
+                if block != last_block {
+                    (height, width, last_block) = (height / 2, width / 2, block);
+                }
+                let pool =
+                    layer.name == format!("blocks.{block}.convs.{}", config.convs_per_block[block] - 1);
+                let parts = ConvWeights { weight, gamma, beta, mean, var };
+                network.convs.push(ConvLayer::new(height, width, n_in, &parts, pool));
+            }
+            None => {
+                let scale: Vec<f32> = gamma.iter().zip(var).map(|(g, v)| g / (v + EPSILON).sqrt()).collect();
+                let bias = (0..c).map(|i| beta[i] - mean[i] * scale[i]).collect();
+                let rows = weight.chunks_exact(n_in).zip(&scale);
+                let weight = rows.flat_map(|(row, s)| row.iter().map(move |w| w * s)).collect();
+                network.dense.push(DenseLayer { weight, bias, relu: true });
+            }
+        }
+    }
+    weights.finish()?;
+    fill_channels(&mut network, config);
+    Ok(network)
+}
+
+/// Where the last block's channels were filled up with zeros, the first dense layer skips them.
+fn fill_channels(network: &mut Network, config: &VggConfig) {
+    let (Some(&c), Some(wide)) = (config.channels.last(), network.convs.last().map(ConvLayer::c_out)) else {
+        return;
+    };
+    if c == wide {
+        return;
+    }
+    let dense = &mut network.dense[0];
+    let mut weight = Vec::with_capacity(dense.weight.len() / c * wide);
+    for pixel in dense.weight.chunks_exact(c) {
+        weight.extend_from_slice(pixel);
+        weight.resize(weight.len() + wide - c, 0.0);
+    }
+    dense.weight = weight;
+}

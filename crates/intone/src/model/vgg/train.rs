@@ -1,0 +1,438 @@
+//! The network as it is trained.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+
+use super::layers;
+use crate::model::{ModelError, Tensor as Weights, VggConfig, Weights as FileWeights};
+use crate::nn::EPSILON;
+use crate::nn::layers::{self as nn, Convolved, Gain};
+
+/// Share of the newest batch in the running statistics (the default of PyTorch).
+const MOMENTUM: f64 = 0.1;
+
+/// The network, for training and as the definition that inference is made from.
+#[derive(Module, Debug)]
+pub struct Vgg {
+    blocks: Vec<Block>,
+    dense: Vec<Dense>,
+    output_weight: Param<Tensor<2>>,
+    output_bias: Param<Tensor<1>>,
+}
+
+#[derive(Module, Debug)]
+struct Block {
+    convs: Vec<Conv>,
+}
+
+#[derive(Module, Debug)]
+struct Conv {
+    /// `[c_out, c_in, 3, 3]`.
+    weight: Param<Tensor<4>>,
+    norm: Norm,
+}
+
+#[derive(Module, Debug)]
+struct Dense {
+    /// `[n_out, n_in]`.
+    weight: Param<Tensor<2>>,
+    norm: Norm,
+}
+
+/// Batch normalisation: gain, offset, and the running statistics that inference uses.
+#[derive(Module, Debug)]
+struct Norm {
+    gamma: Param<Tensor<1>>,
+    beta: Param<Tensor<1>>,
+    mean: Param<Tensor<1>>,
+    var: Param<Tensor<1>>,
+}
+
+/// Probabilities of dropping a unit, each in `[0, 1)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DropoutRates {
+    /// After the pooling of each block.
+    pub blocks: Vec<f64>,
+    /// After each hidden dense layer.
+    pub dense: Vec<f64>,
+}
+
+/// What an optimiser sees of one parameter: its name in the model file, its values, and their gradient.
+pub type Update<'a> = &'a mut dyn FnMut(&str, &mut [f32], &[f32]);
+
+impl Vgg {
+    /// A network with random weights (He et al. 2015: normal with variance `2 / fan_in`), drawn from `normal`,
+    /// which gives one value of a standard normal distribution at each call.
+    pub fn init(config: &VggConfig, device: &Device, normal: &mut dyn FnMut() -> f32) -> Vgg {
+        let mut draw = |n: usize, fan_in: usize, gain: f32| -> Vec<f32> {
+            let scale = (gain / fan_in as f32).sqrt();
+            (0..n).map(|_| normal() * scale).collect()
+        };
+        let mut tensors = BTreeMap::new();
+        let mut put = |name: String, shape: Vec<usize>, data: Vec<f32>| {
+            tensors.insert(name, Weights { shape, data });
+        };
+        for layer in layers(config) {
+            let n = layer.shape.iter().product();
+            let fan_in = layer.shape[1..].iter().product();
+            let gain = if layer.norm { 2.0 } else { 1.0 };
+            put(format!("{}.weight", layer.name), layer.shape.clone(), draw(n, fan_in, gain));
+            let c = layer.shape[0];
+            if layer.norm {
+                for (part, value) in [("gamma", 1.0), ("beta", 0.0), ("mean", 0.0), ("var", 1.0)] {
+                    put(format!("{}.norm.{part}", layer.name), vec![c], vec![value; c]);
+                }
+            } else {
+                put(format!("{}.bias", layer.name), vec![c], vec![0.0; c]);
+            }
+        }
+        Vgg::from_tensors(config, &tensors, device).expect("these are the tensors of this configuration")
+    }
+
+    /// The network of a model file.
+    ///
+    /// # Errors
+    /// A tensor that is missing, has another shape, or does not belong there.
+    pub fn from_tensors(
+        config: &VggConfig,
+        tensors: &BTreeMap<String, Weights>,
+        device: &Device,
+    ) -> Result<Vgg, ModelError> {
+        let mut weights = FileWeights::new(tensors);
+        let mut blocks = Vec::new();
+        let mut dense = Vec::new();
+        let mut output = None;
+        for layer in layers(config) {
+            let values = weights.take(&format!("{}.weight", layer.name), &layer.shape)?;
+            let c = layer.shape[0];
+            if !layer.norm {
+                let bias = weights.take(&format!("{}.bias", layer.name), &[c])?;
+                output = Some((parameter(values, [c, layer.shape[1]], device), parameter(bias, [c], device)));
+                continue;
+            }
+            let mut part = |part: &str| weights.take(&format!("{}.norm.{part}", layer.name), &[c]);
+            let norm = Norm {
+                gamma: parameter(part("gamma")?, [c], device),
+                beta: parameter(part("beta")?, [c], device),
+                mean: parameter(part("mean")?, [c], device).set_require_grad(false),
+                var: parameter(part("var")?, [c], device).set_require_grad(false),
+            };
+            match layer.block {
+                Some(block) => {
+                    if blocks.len() <= block {
+                        blocks.push(Block { convs: Vec::new() });
+                    }
+                    let shape = [c, layer.shape[1], 3, 3];
+                    blocks[block].convs.push(Conv { weight: parameter(values, shape, device), norm });
+                }
+                None => dense.push(Dense { weight: parameter(values, [c, layer.shape[1]], device), norm }),
+            }
+        }
+        weights.finish()?;
+        let (output_weight, output_bias) = output.expect("the last layer is the output");
+        Ok(Vgg { blocks, dense, output_weight, output_bias })
+    }
+
+    /// All tensors, as they lie in a model file.
+    pub fn to_tensors(&self, config: &VggConfig) -> BTreeMap<String, Weights> {
+        let mut tensors = BTreeMap::new();
+        let convs = self.blocks.iter().flat_map(|block| &block.convs);
+        let mut data = convs.map(|conv| (read(&conv.weight), Some(&conv.norm))).collect::<Vec<_>>();
+        data.extend(self.dense.iter().map(|dense| (read(&dense.weight), Some(&dense.norm))));
+        data.push((read(&self.output_weight), None));
+        for (layer, (weight, norm)) in layers(config).into_iter().zip(data) {
+            let c = layer.shape[0];
+            tensors.insert(format!("{}.weight", layer.name), Weights { shape: layer.shape, data: weight });
+            match norm {
+                Some(norm) => {
+                    let parts = [
+                        ("gamma", &norm.gamma),
+                        ("beta", &norm.beta),
+                        ("mean", &norm.mean),
+                        ("var", &norm.var),
+                    ];
+                    for (part, values) in parts {
+                        let tensor = Weights { shape: vec![c], data: read(values) };
+                        tensors.insert(format!("{}.norm.{part}", layer.name), tensor);
+                    }
+                }
+                None => {
+                    let tensor = Weights { shape: vec![c], data: read(&self.output_bias) };
+                    tensors.insert(format!("{}.bias", layer.name), tensor);
+                }
+            }
+        }
+        tensors
+    }
+
+    /// One training pass: `x` `[n, n_mels, n_frames, 1]` -> logits `[n, n_classes]`. Batch normalisation uses the
+    /// batch's own statistics and updates the running ones. The same `seed` drops the same units.
+    ///
+    /// # Panics
+    /// If there are not as many rates as blocks and hidden dense layers.
+    pub fn forward_train(&mut self, x: Tensor<4>, dropout: &DropoutRates, seed: u64) -> Tensor<2> {
+        assert_eq!(dropout.blocks.len(), self.blocks.len());
+        assert_eq!(dropout.dense.len(), self.dense.len());
+        let mut seeds = (0u64..).map(|layer| mix(seed, layer));
+        let mut next_seed = move || seeds.next().unwrap_or_default();
+        let mut x = x;
+        for (block, &rate) in self.blocks.iter_mut().zip(&dropout.blocks) {
+            let mut last: Option<(Convolved, Gain)> = None;
+            for conv in &mut block.convs {
+                let weight = conv.weight.val();
+                let convolved = match last.take() {
+                    None => nn::conv(x.clone(), weight),
+                    Some((previous, gain)) => nn::norm_relu_conv(previous, gain, weight),
+                };
+                let [n, h, w, _] = convolved.y.dims();
+                conv.norm.track(convolved.stats.clone(), n * h * w);
+                last = Some((convolved, conv.norm.gain()));
+            }
+            if let Some((convolved, gain)) = last {
+                x = nn::norm_relu_pool(convolved, gain, rate, next_seed());
+            }
+        }
+        let mut x = x.flatten::<2>(1, 3);
+        for (dense, &rate) in self.dense.iter_mut().zip(&dropout.dense) {
+            x = dense.forward_train(x);
+            x = nn::dropout(x, rate, next_seed());
+        }
+        let bias = self.output_bias.val().unsqueeze::<2>();
+        x.matmul(self.output_weight.val().transpose()) + bias
+    }
+
+    /// Calls `update` with every parameter that has a gradient, by the name it has in the model file.
+    pub fn update(&mut self, gradients: &mut Gradients, config: &VggConfig, update: Update<'_>) {
+        let names: Vec<String> = layers(config).into_iter().map(|layer| layer.name).collect();
+        let mut names = names.iter();
+        let mut next = || names.next().expect("as many names as layers").clone();
+        for conv in self.blocks.iter_mut().flat_map(|block| &mut block.convs) {
+            let name = next();
+            update_parameter(&mut conv.weight, gradients, &format!("{name}.weight"), update);
+            conv.norm.update(gradients, &name, update);
+        }
+        for dense in &mut self.dense {
+            let name = next();
+            update_parameter(&mut dense.weight, gradients, &format!("{name}.weight"), update);
+            dense.norm.update(gradients, &name, update);
+        }
+        let name = next();
+        update_parameter(&mut self.output_weight, gradients, &format!("{name}.weight"), update);
+        update_parameter(&mut self.output_bias, gradients, &format!("{name}.bias"), update);
+    }
+}
+
+impl Norm {
+    fn gain(&self) -> Gain {
+        Gain { gamma: self.gamma.val(), beta: self.beta.val() }
+    }
+
+    /// Takes the statistics of a batch, `[2, c]` over `count` values, into the running ones (the variance unbiased).
+    fn track(&mut self, stats: Tensor<2>, count: usize) {
+        let stats = stats.without_autodiff();
+        let c = stats.dims()[1];
+        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
+        let blend = |running: &mut Param<Tensor<1>>, new: Tensor<1>| {
+            let device = running.val().device();
+            let old = running.val().without_autodiff();
+            let value = old * (1.0 - MOMENTUM) + new * MOMENTUM;
+            set(running, value.into_data(), &device, false);
+        };
+        blend(&mut self.mean, stats.clone().slice([0..1, 0..c]).reshape([c]));
+        blend(&mut self.var, stats.slice([1..2, 0..c]).reshape([c]) * unbiased);
+    }
+
+    fn update(&mut self, gradients: &mut Gradients, layer: &str, update: Update<'_>) {
+        update_parameter(&mut self.gamma, gradients, &format!("{layer}.norm.gamma"), update);
+        update_parameter(&mut self.beta, gradients, &format!("{layer}.norm.beta"), update);
+    }
+}
+
+impl Dense {
+    /// `x` `[n, n_in]` -> `[n, n_out]`, normalised and rectified.
+    fn forward_train(&mut self, x: Tensor<2>) -> Tensor<2> {
+        let y = x.matmul(self.weight.val().transpose());
+        let [n, c] = y.dims();
+        let mean = y.clone().mean_dim(0);
+        let centred = y - mean.clone();
+        let var = centred.clone().square().mean_dim(0);
+        self.norm.track(Tensor::cat(vec![mean, var.clone()], 0), n);
+        let row = |tensor: Tensor<1>| tensor.reshape([1, c]);
+        let y = centred / (var + EPSILON).sqrt();
+        relu(y * row(self.norm.gamma.val()) + row(self.norm.beta.val()))
+    }
+}
+
+fn parameter<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::from_tensor(Tensor::from_data(TensorData::new(values.to_vec(), shape), device))
+}
+
+fn set<const D: usize>(parameter: &mut Param<Tensor<D>>, data: TensorData, device: &Device, trained: bool) {
+    let tensor = Tensor::from_data(data, device);
+    *parameter = Param::initialized(parameter.id, if trained { tensor.require_grad() } else { tensor });
+}
+
+fn read<const D: usize>(parameter: &Param<Tensor<D>>) -> Vec<f32> {
+    parameter.val().into_data().try_into_vec().expect("parameters are in single precision")
+}
+
+fn update_parameter<const D: usize>(
+    parameter: &mut Param<Tensor<D>>,
+    gradients: &mut Gradients,
+    name: &str,
+    update: Update<'_>,
+) {
+    let tensor = parameter.val();
+    let Some(gradient) = tensor.grad_remove(gradients) else { return };
+    let device = tensor.device();
+    let shape = tensor.dims();
+    drop(tensor);
+    let gradient: Vec<f32> = gradient.into_data().try_into_vec().expect("gradients are in single precision");
+    let mut values = read(parameter);
+    update(name, &mut values, &gradient);
+    set(parameter, TensorData::new(values, shape), &device, true);
+}
+
+/// A well-mixed 32-bit seed for one layer of one step (the finaliser of SplitMix64, Steele et al. 2014).
+fn mix(seed: u64, layer: u64) -> u32 {
+    let mut z = seed.wrapping_add((layer + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (z ^ (z >> 31)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::FrontEnd;
+    use crate::model::{Architecture, Model, ModelFile, ModelMeta, Precision};
+
+    fn noise(seed: u32) -> impl FnMut() -> f32 {
+        let mut state = seed;
+        move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 8) as f32 / (1u32 << 24) as f32 - 0.5) * 3.4
+        }
+    }
+
+    fn small(channels: [usize; 2]) -> VggConfig {
+        VggConfig {
+            channels: channels.to_vec(),
+            convs_per_block: vec![2, 1],
+            dense: vec![16],
+            n_mels: 12,
+            n_frames: 17,
+            n_classes: 3,
+        }
+    }
+
+    #[test]
+    fn the_reference_has_the_published_size() {
+        // 4,812,006 with the convolutions' and hidden dense layers' redundant biases (704 + 384).
+        assert_eq!(super::super::n_parameters(&VggConfig::reference()) + 704 + 384, 4_812_006);
+    }
+
+    /// The network in inference mode, from the framework's operations.
+    fn textbook(vgg: &Vgg, x: Tensor<4>) -> Tensor<2> {
+        use burn::tensor::module::{conv2d, max_pool2d};
+        use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+        let affine = |norm: &Norm| {
+            let scale = norm.gamma.val() / (norm.var.val() + EPSILON).sqrt();
+            (scale.clone(), norm.beta.val() - norm.mean.val() * scale)
+        };
+        let mut x = x.permute([0, 3, 1, 2]);
+        for block in &vgg.blocks {
+            for conv in &block.convs {
+                let (scale, shift) = affine(&conv.norm);
+                let c = scale.dims()[0];
+                let y = conv2d(x, conv.weight.val(), None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+                x = relu(y * scale.reshape([1, c, 1, 1]) + shift.reshape([1, c, 1, 1]));
+            }
+            x = max_pool2d(x, MaxPoolOptions::new([2, 2]));
+        }
+        let mut x = x.permute([0, 2, 3, 1]).flatten::<2>(1, 3);
+        for dense in &vgg.dense {
+            let (scale, shift) = affine(&dense.norm);
+            x = relu(
+                x.matmul(dense.weight.val().transpose()) * scale.unsqueeze::<2>() + shift.unsqueeze::<2>(),
+            );
+        }
+        x.matmul(vgg.output_weight.val().transpose()) + vgg.output_bias.val().unsqueeze::<2>()
+    }
+
+    #[test]
+    fn inference_is_the_textbook_network_with_the_running_statistics() {
+        // Whole blocks of channels, and counts that are filled up.
+        for channels in [[32, 64], [5, 40]] {
+            let config = small(channels);
+            let device = Device::flex().autodiff();
+            let mut draw = noise(5);
+            let mut vgg = Vgg::init(&config, &device, &mut draw);
+            let n = 5;
+            let data: Vec<f32> = (0..n * 12 * 17).map(|_| draw()).collect();
+            let x = Tensor::<4>::from_data(TensorData::new(data.clone(), [n, 12, 17, 1]), &device);
+            let rates = DropoutRates { blocks: vec![0.2, 0.2], dense: vec![0.2] };
+            for seed in 0..3 {
+                vgg.forward_train(x.clone(), &rates, seed);
+            }
+            let expected = textbook(&vgg, x).into_data().try_into_vec::<f32>().unwrap();
+            let front_end = FrontEnd { n_mels: 12, n_frames: 17, ..FrontEnd::reference() };
+            let labels = ["a", "b", "c"].map(str::to_owned).to_vec();
+            let meta = ModelMeta::new(Architecture::Vgg(config.clone()), front_end, labels);
+            let file = ModelFile::new(meta, vgg.to_tensors(&config));
+            let file = ModelFile::read(&file.to_bytes(Precision::F32).unwrap()).unwrap();
+            let actual = Model::from_file(&file).unwrap().logits(&data, n).unwrap();
+            for (a, e) in actual.iter().zip(&expected) {
+                assert!((a - e).abs() < 1e-4 * e.abs().max(1.0), "{channels:?}: {a}, textbook {e}");
+            }
+            let one_by_one: Vec<f32> = data
+                .chunks(12 * 17)
+                .flat_map(|x| Model::from_file(&file).unwrap().logits(x, 1).unwrap())
+                .collect();
+            assert_eq!(one_by_one, actual, "a window's answer does not depend on its neighbours");
+        }
+    }
+
+    #[test]
+    fn training_reduces_the_loss_and_the_same_seed_gives_the_same_network() {
+        let run = || {
+            let config = small([32, 32]);
+            let device = Device::flex().autodiff();
+            let mut draw = noise(7);
+            let mut vgg = Vgg::init(&config, &device, &mut draw);
+            let data: Vec<f32> = (0..6 * 12 * 17).map(|_| draw()).collect();
+            let x = Tensor::<4>::from_data(TensorData::new(data, [6, 12, 17, 1]), &device);
+            let target: Tensor<2> = Tensor::from_data(
+                TensorData::new(
+                    (0..18).map(|i| if i % 3 == i / 3 % 3 { 1.0f32 } else { 0.0 }).collect::<Vec<_>>(),
+                    [6, 3],
+                ),
+                &device,
+            );
+            let rates = DropoutRates { blocks: vec![0.1, 0.1], dense: vec![0.1] };
+            let mut losses = Vec::new();
+            for step in 0..20 {
+                let logits = vgg.forward_train(x.clone(), &rates, step);
+                let log_p = burn::tensor::activation::log_softmax(logits, 1);
+                let loss = -(log_p * target.clone()).sum() / 6.0;
+                losses.push(loss.clone().into_data().try_into_vec::<f32>().unwrap()[0]);
+                let mut gradients = loss.backward();
+                let mut n_updated = 0;
+                vgg.update(&mut gradients, &config, &mut |_, values, gradient| {
+                    n_updated += values.len();
+                    for (v, g) in values.iter_mut().zip(gradient) {
+                        *v -= 0.05 * g;
+                    }
+                });
+                assert_eq!(n_updated, super::super::n_parameters(&config));
+            }
+            (losses, vgg.to_tensors(&config))
+        };
+        let (losses, tensors) = run();
+        assert!(losses[19] < 0.5 * losses[0], "{losses:?}");
+        assert!(run() == (losses, tensors));
+    }
+}

@@ -1,0 +1,169 @@
+//! Every kernel of every instruction set that this processor has, against the textbook sum.
+
+use super::*;
+
+fn noise(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1u32 << 24) as f32 - 0.5
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn assert_close(what: &str, actual: &[f32], expected: &[f64]) {
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!((f64::from(*a) - e).abs() <= 1e-5 * scale, "{what} at {i}: {a}, textbook {e}");
+    }
+}
+
+fn affine(c: usize) -> Affine {
+    Affine { scale: noise(c, 91), shift: noise(c, 92) }
+}
+
+fn z(y: f32, affine: &Affine, channel: usize) -> f64 {
+    f64::from(y) * f64::from(affine.scale[channel]) + f64::from(affine.shift[channel])
+}
+
+/// Input `[n + 2, width + 2, c_in]` at row `y`, pixel `x`, channel `c`.
+fn at(rows: &Rows, padded: &[f32], y: usize, x: usize, c: usize) -> f64 {
+    f64::from(padded[(y * (rows.width + 2) + x) * rows.c_in + c])
+}
+
+#[test]
+fn convolution_and_its_weight_gradient() {
+    for (n, width, c_in, c_out) in
+        [(1, 1, 1, 32), (2, 5, 3, 32), (3, 13, 32, 64), (2, 29, 33, 32), (5, 16, 8, 96)]
+    {
+        let rows = Rows { n, width, c_in, c_out };
+        let padded = noise(rows.padded_len(), 1);
+        let weight = noise(rows.weight_len(), 2);
+        let d_out = noise(rows.out_len(), 3);
+        let start = noise(rows.weight_len(), 4);
+        let packed_at =
+            |o: usize, tap: usize, c: usize| ((o / BLOCK * 9 + tap) * c_in + c) * BLOCK + o % BLOCK;
+        let mut out = vec![0.0f64; rows.out_len()];
+        let mut grad: Vec<f64> = start.iter().map(|&g| f64::from(g)).collect();
+        for y in 0..n {
+            for x in 0..width {
+                for o in 0..c_out {
+                    let pixel = (y * width + x) * c_out + o;
+                    for tap in 0..9 {
+                        for c in 0..c_in {
+                            let input = at(&rows, &padded, y + tap / 3, x + tap % 3, c);
+                            out[pixel] += input * f64::from(weight[packed_at(o, tap, c)]);
+                            grad[packed_at(o, tap, c)] += input * f64::from(d_out[pixel]);
+                        }
+                    }
+                }
+            }
+        }
+        for kernels in available() {
+            let what = format!("{} {rows:?}", kernels.name);
+            let mut actual = vec![f32::NAN; rows.out_len()];
+            kernels.conv_rows(rows, &padded, &weight, &mut actual);
+            assert_close(&format!("convolution, {what}"), &actual, &out);
+            let mut actual = start.clone();
+            kernels.weight_grad(rows, &padded, &d_out, &mut actual);
+            assert_close(&format!("weight gradient, {what}"), &actual, &grad);
+        }
+    }
+}
+
+#[test]
+fn passes_over_pixels() {
+    for c in [32, 96] {
+        let n = 7 * c;
+        let (y, g, affine) = (noise(n, 1), noise(n, 2), affine(c));
+        let norm = NormGrad { a: noise(c, 3), k1: noise(c, 4), k2: noise(c, 5) };
+        let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let (mut sum, mut sum_sq, mut sum_g, mut sum_gy) =
+            (vec![0.0; c], vec![0.0; c], vec![0.0; c], vec![0.0; c]);
+        let (mut relu, mut masked, mut applied) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        for i in 0..n {
+            let (ch, y, g) = (i % c, f64::from(y[i]), f64::from(g[i]));
+            let z = z(y as f32, &affine, ch);
+            relu[i] = z.max(0.0);
+            masked[i] = if z > 0.0 { g } else { 0.0 };
+            applied[i] = g * f64::from(norm.a[ch]) + y * f64::from(norm.k1[ch]) + f64::from(norm.k2[ch]);
+            sum[ch] += y;
+            sum_sq[ch] += y * y;
+            sum_g[ch] += masked[i];
+            sum_gy[ch] += masked[i] * y;
+        }
+        for kernels in available() {
+            let name = kernels.name;
+            let mut out = vec![f32::NAN; n];
+            kernels.affine_relu(&y, &affine, &mut out);
+            assert_close(&format!("affine_relu {name}"), &out, &relu);
+            let (mut s, mut q) = (vec![0.0; c], vec![0.0; c]);
+            kernels.sums(&y, &mut s, &mut q);
+            assert_close(&format!("sums {name}"), &s, &sum);
+            assert_close(&format!("sums of squares {name}"), &q, &sum_sq);
+            let (mut grad, mut s, mut q) = (g.clone(), vec![0.0; c], vec![0.0; c]);
+            kernels.relu_grad_sums(&y, &affine, &mut grad, &mut s, &mut q);
+            assert_close(&format!("relu gradient {name}"), &grad, &masked);
+            assert_close(&format!("relu gradient sums {name}"), &s, &sum_g);
+            assert_close(&format!("relu gradient sums with y {name}"), &q, &sum_gy);
+            let mut grad = g.clone();
+            kernels.norm_grad_apply(&y, &norm, &mut grad);
+            assert_close(&format!("norm gradient {name}"), &grad, &applied);
+            let dot: f64 = wide(&y).iter().zip(wide(&g)).map(|(a, b)| a * b).sum();
+            assert_close(&format!("dot {name}"), &[kernels.dot(&y, &g)], &[dot]);
+        }
+    }
+}
+
+#[test]
+fn pooling_with_dropout_and_its_way_back() {
+    for (height, width, c) in [(2, 2, 32), (4, 6, 64), (5, 7, 32), (7, 2, 32)] {
+        let y = noise(height * width * c, 1);
+        let (half_h, half_w) = (height / 2, width / 2);
+        let d_out = noise(half_h * half_w * c, 2);
+        let affine = affine(c);
+        let norm = NormGrad { a: noise(c, 3), k1: noise(c, 4), k2: noise(c, 5) };
+        for dropout in [Dropout::OFF, Dropout::new(0.4, 77)] {
+            let first = 1000u32;
+            let mut out = vec![0.0; d_out.len()];
+            let (mut sum, mut sum_y) = (vec![0.0; c], vec![0.0; c]);
+            let mut grad: Vec<f64> = (0..y.len())
+                .map(|i| f64::from(y[i]) * f64::from(norm.k1[i % c]) + f64::from(norm.k2[i % c]))
+                .collect();
+            for i in 0..out.len() {
+                let (ch, pixel) = (i % c, i / c);
+                let corner = |dy: usize, dx: usize| {
+                    ((pixel / half_w * 2 + dy) * width + pixel % half_w * 2 + dx) * c + ch
+                };
+                let window = [corner(0, 0), corner(0, 1), corner(1, 0), corner(1, 1)];
+                let factor = f64::from(dropout.factor(first + i as u32));
+                let best = window
+                    .into_iter()
+                    .reduce(|a, b| if z(y[b], &affine, ch) > z(y[a], &affine, ch) { b } else { a });
+                let best = best.unwrap();
+                let top = z(y[best], &affine, ch);
+                out[i] = top.max(0.0) * factor;
+                if top > 0.0 {
+                    let g = f64::from(d_out[i]) * factor;
+                    sum[ch] += g;
+                    sum_y[ch] += g * f64::from(y[best]);
+                    grad[best] += g * f64::from(norm.a[ch]);
+                }
+            }
+            for kernels in available() {
+                let what = format!("{} {height} x {width} x {c}, {dropout:?}", kernels.name);
+                let mut actual = vec![f32::NAN; out.len()];
+                kernels.pool_rows(&y, width, &affine, dropout, first, &mut actual);
+                assert_close(&format!("pooling {what}"), &actual, &out);
+                let (mut s, mut q) = (vec![0.0; c], vec![0.0; c]);
+                kernels.pool_grad_sums(&y, width, &affine, dropout, first, &d_out, &mut s, &mut q);
+                assert_close(&format!("sums of the way back {what}"), &s, &sum);
+                assert_close(&format!("sums with y {what}"), &q, &sum_y);
+                let mut actual = vec![f32::NAN; y.len()];
+                kernels.pool_grad_apply(&y, width, &affine, dropout, first, &d_out, &norm, &mut actual);
+                assert_close(&format!("way back {what}"), &actual, &grad);
+            }
+        }
+    }
+}
