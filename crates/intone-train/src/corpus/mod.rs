@@ -1,1 +1,313 @@
-//! Readers for speech corpora.
+//! Readers for speech corpora: from folders as users have them to labelled clips of known speakers.
+//!
+//! [`read_roots`] takes any number of directories and recognises what lies under them, file by file:
+//!
+//! | what | recognised by | speaker | reader |
+//! |---|---|---|---|
+//! | RAVDESS | names `03-01-05-...-12`, or an `Actor_12` folder | `ravdess/12` | [`ravdess`] |
+//! | CREMA-D | names `1001_DFA_ANG_XX`, or an `AudioWAV` folder | `crema-d/1001` | [`crema_d`] |
+//! | a manifest | a CSV file that is given, or `manifest.csv` in a folder | `NAME/` + its column | [`manifest`] |
+//! | a folder per label | a folder named after an emotion | the folder above or below | [`folder`] |
+//!
+//! So the published archives, Kaggle's doubled RAVDESS tree and Kaggle's combined tree all work as they are, and
+//! SAVEE and TESS are named, with counts, as corpora that are not read. Nothing is skipped in silence: what does not
+//! become a clip is an [`Exclusion`] with its reason, a [`Fault`] with its path, or [`Unread`].
+
+use std::path::{Path, PathBuf};
+
+use intone::Emotion;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::split::Part;
+
+pub mod crema_d;
+pub mod folder;
+pub mod manifest;
+pub mod ravdess;
+
+mod faults;
+mod gather;
+mod table;
+mod unread;
+mod walk;
+
+pub use faults::{KNOWN_FAULTS, KnownFault, Remedy};
+
+/// One labelled recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clip {
+    /// The recording's identity, the same wherever the file lies and whatever its container:
+    /// `crema-d/1001_DFA_ANG_XX`.
+    pub id: String,
+    /// The audio file.
+    pub path: PathBuf,
+    /// The corpus: `ravdess`, `crema-d`, or the name of the folder or manifest.
+    pub corpus: String,
+    /// The speaker, with the corpus: `crema-d/1001`.
+    pub speaker: String,
+    /// The intended emotion.
+    pub emotion: Emotion,
+    /// The speaker's sex, where the corpus tells.
+    pub sex: Option<Sex>,
+    /// The speaker's age at the recording, years, where the corpus tells.
+    pub age: Option<u8>,
+    /// The sentence that is spoken, as the corpus numbers it: `DFA`, `02`.
+    pub sentence: Option<String>,
+    /// How strongly the emotion was to be acted.
+    pub level: Option<Level>,
+    /// What listeners heard, where a crowd was asked about the voice alone.
+    pub votes: Option<Votes>,
+    /// SHA-256 of the file's bytes.
+    pub sha256: [u8; 32],
+    /// Size of the file, bytes.
+    pub bytes: u64,
+    /// The side of a split that a manifest puts this clip on.
+    pub part: Option<Part>,
+}
+
+/// The sex of a speaker, as the corpora record it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sex {
+    /// Female.
+    Female,
+    /// Male.
+    Male,
+}
+
+/// How strongly an emotion was to be acted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// CREMA-D `LO`.
+    Low,
+    /// CREMA-D `MD`.
+    Medium,
+    /// CREMA-D `HI`.
+    High,
+    /// RAVDESS intensity 01.
+    Normal,
+    /// RAVDESS intensity 02.
+    Strong,
+}
+
+/// How many listeners heard which emotion in the voice alone, in the order of [`Emotion::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Votes(pub [u16; 6]);
+
+impl Votes {
+    /// The share of each emotion, `[6]` in the order of [`Emotion::ALL`], sum 1. `None` when nobody voted.
+    pub fn soft_label(self) -> Option<[f32; 6]> {
+        let total: u32 = self.0.iter().map(|&count| u32::from(count)).sum();
+        (total > 0).then(|| self.0.map(|count| f32::from(count) / total as f32))
+    }
+}
+
+/// What was found under one or more roots.
+#[derive(Debug, Clone, Default)]
+pub struct Corpus {
+    /// The clips that can be learned from, sorted by corpus and id.
+    pub clips: Vec<Clip>,
+    /// Recordings that were understood and left out, with reasons.
+    pub excluded: Vec<Exclusion>,
+    /// Files that were read under another name than their own.
+    pub renamed: Vec<(PathBuf, &'static KnownFault)>,
+    /// What is wrong with the data: nothing here became a clip.
+    pub faults: Vec<Fault>,
+    /// Corpora that were recognised and for which there is no reader.
+    pub unread: Vec<Unread>,
+    /// CSV tables of a corpus that were read (votes, demographics).
+    pub tables: Vec<PathBuf>,
+}
+
+/// A recording that was understood and left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exclusion {
+    /// The file.
+    pub path: PathBuf,
+    /// The corpus.
+    pub corpus: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a recording is left out.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It shows an emotion that is none of the six: `calm`.
+    OtherEmotion(String),
+    /// It is not audio-only speech: `song`.
+    NotSpeech(&'static str),
+    /// A fault in the published corpus.
+    Known(&'static KnownFault),
+    /// Another file is the same clip.
+    SameClip(PathBuf),
+    /// Another file, under another name, has the same bytes and the same label.
+    SameBytes(PathBuf),
+    /// A file of macOS's own (`._name`), which holds no audio.
+    MacOs,
+}
+
+/// Something wrong with a file, a folder or a row of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub kind: FaultKind,
+}
+
+/// What is wrong with a file, a folder or a row of a table.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The name does not follow the grammar of its corpus.
+    BadName {
+        /// The corpus whose grammar was expected.
+        corpus: &'static str,
+        /// What does not fit.
+        what: String,
+    },
+    /// An audio file that no reader knows what to make of.
+    Unknown,
+    /// A Git-LFS pointer stands in place of the audio.
+    LfsPointer,
+    /// The file has no bytes.
+    Empty,
+    /// The system refused.
+    Unreadable(String),
+    /// A table, or one row of it, cannot be used.
+    BadTable {
+        /// The line, counted from 1, where it is known.
+        line: Option<u64>,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file with the same bytes carries another label, and no table says which is right: both are left out.
+    Conflict(PathBuf),
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FaultKind::BadName { corpus, what } => write!(f, "not a {corpus} name: {what}"),
+            FaultKind::Unknown => {
+                f.write_str("no reader knows what this is: neither its name nor its folder tells")
+            }
+            FaultKind::LfsPointer => f.write_str("a Git-LFS pointer, not audio"),
+            FaultKind::Empty => f.write_str("an empty file"),
+            FaultKind::Unreadable(what) => f.write_str(what),
+            FaultKind::BadTable { line: Some(line), what } => write!(f, "line {line}: {what}"),
+            FaultKind::BadTable { line: None, what } => f.write_str(what),
+            FaultKind::Conflict(other) => {
+                write!(f, "the same bytes as {} under another label", other.display())
+            }
+        }
+    }
+}
+
+/// A corpus that was recognised and for which there is no reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Its name: `TESS`.
+    pub name: &'static str,
+    /// The folder that holds its files.
+    pub folder: PathBuf,
+    /// How many audio files there are.
+    pub files: usize,
+}
+
+/// A published corpus that has a reader.
+#[derive(Debug)]
+pub struct Published {
+    /// As in [`Clip::corpus`].
+    pub name: &'static str,
+    /// As people write it.
+    pub title: &'static str,
+    /// Where it is from, and its licence.
+    pub source: &'static str,
+    /// Audio files in the published speech archive.
+    pub n_published: usize,
+    /// Clips that are left after the exclusions of this crate.
+    pub n_usable: usize,
+    /// Speakers.
+    pub n_speakers: usize,
+    /// Reads a directory as this corpus.
+    pub read: fn(&Path) -> Result<Corpus>,
+}
+
+/// The published corpora that have a reader.
+pub static PUBLISHED: [Published; 2] = [ravdess::PUBLISHED, crema_d::PUBLISHED];
+
+/// Reads everything under the given directories, and every manifest among the given files.
+///
+/// A directory that holds a `manifest.csv` is read through it. Files are taken in the order of the roots and, within
+/// one, of their paths; where one recording is there more than once, a lossless file wins over a lossy one and then the
+/// first in this order. The result does not depend on the order in which the system lists directories.
+///
+/// # Errors
+/// A root that does not exist, that is neither a directory nor a CSV file, or a manifest without its columns. What is
+/// wrong further down is a [`Fault`] in the result.
+pub fn read_roots(roots: &[PathBuf]) -> Result<Corpus> {
+    let mut draft = gather::Draft::default();
+    let mut visited = walk::Visited::default();
+    for root in roots {
+        let metadata = std::fs::metadata(root).map_err(Error::io(root))?;
+        if metadata.is_dir() {
+            read_directory(root, &mut visited, &mut draft)?;
+        } else if walk::has_extension(root, &["csv"]) {
+            manifest::collect(root, &mut draft)?;
+        } else {
+            return Err(Error::NoCorpus {
+                path: root.clone(),
+                what: "neither a directory nor a CSV manifest".to_owned(),
+            });
+        }
+    }
+    Ok(draft.finish())
+}
+
+/// Sorts the files of one directory among the readers.
+fn read_directory(root: &Path, visited: &mut walk::Visited, draft: &mut gather::Draft) -> Result<()> {
+    let manifest_path = root.join(manifest::FILE_NAME);
+    if manifest_path.is_file() {
+        match manifest::collect(&manifest_path, draft) {
+            Ok(()) => return Ok(()),
+            // Nobody named this file: it may be a table of something else.
+            Err(error) => draft.fault(manifest_path, FaultKind::from_table_error(error)),
+        }
+    }
+    let listing = walk::walk(root, visited)?;
+    let (ravdess_files, rest) = partition(listing.audio, ravdess::claims);
+    let (crema_d_files, rest) = partition(rest, crema_d::claims);
+    let (unread_files, rest) = partition(rest, unread::claims);
+    let (folder_files, rest) = partition(rest, |path| folder::claims(root, path));
+    ravdess::collect(ravdess_files, draft);
+    crema_d::collect(crema_d_files, &listing.tables, draft);
+    unread::collect(root, &unread_files, draft);
+    folder::collect(root, folder_files, draft);
+    for path in rest {
+        draft.fault(path, FaultKind::Unknown);
+    }
+    draft.faults.extend(listing.faults);
+    draft.mac_os(listing.mac_os);
+    Ok(())
+}
+
+fn partition(paths: Vec<PathBuf>, claims: impl Fn(&Path) -> bool) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    paths.into_iter().partition(|path| claims(path))
+}
+
+/// Reads one directory as one published corpus: every audio file in it must follow its grammar.
+fn read_as(
+    root: &Path,
+    collect: impl FnOnce(Vec<PathBuf>, &[PathBuf], &mut gather::Draft),
+) -> Result<Corpus> {
+    let listing = walk::walk(root, &mut walk::Visited::default())?;
+    let mut draft = gather::Draft { faults: listing.faults, ..Default::default() };
+    collect(listing.audio, &listing.tables, &mut draft);
+    draft.mac_os(listing.mac_os);
+    Ok(draft.finish())
+}

@@ -1,0 +1,122 @@
+//! What can go wrong between a folder of recordings and a trained model, said so that a user can act on it.
+
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong while corpora are read, fetched, split and learned from.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An error of the recogniser's library: audio, features or a model file.
+    #[error(transparent)]
+    Intone(#[from] intone::Error),
+
+    /// The operating system refused to read or write.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A table (manifest, votes, demographics, split) cannot be read.
+    #[error("{}: {}{what}", path.display(), line.map(|n| format!("line {n}: ")).unwrap_or_default())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1, where it is known.
+        line: Option<u64>,
+        /// What was expected and what came.
+        what: String,
+    },
+
+    /// A path holds nothing that a reader can take as a corpus.
+    #[error("{}: {what}", path.display())]
+    NoCorpus {
+        /// The directory or file that was given.
+        path: PathBuf,
+        /// What was looked for.
+        what: String,
+    },
+
+    /// A split protocol that does not exist, or whose arguments are out of range.
+    #[error("split protocol '{given}': {what}")]
+    Protocol {
+        /// The name as it was given.
+        given: String,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+
+    /// One speaker stands on two sides of a split.
+    #[error("speaker {speaker} is both in {first} and in {second}: a split must be speaker-independent")]
+    SpeakerOnTwoSides {
+        /// The speaker, with its corpus.
+        speaker: String,
+        /// One side.
+        first: crate::split::Part,
+        /// The other side.
+        second: crate::split::Part,
+    },
+
+    /// The same recording stands on two sides of a split.
+    #[error(
+        "the same recording is both in {first_part} ({}) and in {second_part} ({})",
+        first.display(),
+        second.display()
+    )]
+    AudioOnTwoSides {
+        /// One side.
+        first_part: crate::split::Part,
+        /// The file on that side.
+        first: PathBuf,
+        /// The other side.
+        second_part: crate::split::Part,
+        /// The file on that side.
+        second: PathBuf,
+    },
+
+    /// A file could not be fetched.
+    #[error("{url}: {what}")]
+    Fetch {
+        /// Where it was looked for.
+        url: String,
+        /// What went wrong, in the last attempt.
+        what: String,
+    },
+
+    /// Some of many files could not be fetched.
+    #[error("{n_failed} of {n_wanted} files could not be fetched; the first error: {first}")]
+    Incomplete {
+        /// Files that are still missing.
+        n_failed: usize,
+        /// Files that were to be fetched.
+        n_wanted: usize,
+        /// The first error.
+        first: Box<Error>,
+    },
+
+    /// An archive that cannot be unpacked, or must not be.
+    #[error("{}: {what}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// A part of a split, or a class in it, has no clips.
+    #[error("{0}")]
+    Empty(String),
+}
+
+impl Error {
+    /// Turns an I/O error into one that names its file: `.map_err(Error::io(path))`.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io { path, source }
+    }
+}

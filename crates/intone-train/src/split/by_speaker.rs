@@ -1,0 +1,85 @@
+//! Cross-validation by speakers.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use super::{Part, Split};
+use crate::corpus::{Clip, Sex};
+use crate::error::{Error, Result};
+
+/// `k` splits: in split `i`, the speakers of fold `i` are the test, those of the next fold the validation part, and
+/// all others train.
+///
+/// Speakers are dealt to the folds group by group (corpus and sex), each group in the order of the SHA-256 of
+/// `SEED:SPEAKER`. So the folds do not depend on the order of the clips or on a random generator's version, each fold
+/// has its share of every corpus and sex, and fold sizes differ by one speaker at most.
+///
+/// # Errors
+/// When `k` is below 3 or above the number of speakers.
+pub fn by_speaker(clips: &[Clip], k: usize, seed: u64) -> Result<Vec<Split>> {
+    let name = |fold: usize| format!("by-speaker/{k}/{}/{seed}", fold + 1);
+    if k < 3 {
+        let what = format!("expected at least 3 folds (training, validation, test), got {k}");
+        return Err(Error::Protocol { given: name(0), what });
+    }
+    let folds = deal(clips, k, seed).map_err(|what| Error::Protocol { given: name(0), what })?;
+    (0..k)
+        .map(|test| {
+            Split::new(name(test), clips.iter().cloned(), |clip| {
+                folds.get(clip.speaker.as_str()).map(|&fold| match fold {
+                    fold if fold == test => Part::Test,
+                    fold if fold == (test + 1) % k => Part::Validation,
+                    _ => Part::Train,
+                })
+            })
+        })
+        .collect()
+}
+
+/// One split per speaker, in the order of their names: that speaker is the test, all others train. There is no
+/// validation part; see [`Split::with_validation`].
+///
+/// # Errors
+/// When there are fewer than two speakers.
+pub fn leave_one_speaker_out(clips: &[Clip]) -> Result<impl Iterator<Item = Result<Split>>> {
+    let mut speakers: Vec<String> = clips.iter().map(|clip| clip.speaker.clone()).collect();
+    speakers.sort_unstable();
+    speakers.dedup();
+    if speakers.len() < 2 {
+        let what = format!("expected at least 2 speakers, got {}", speakers.len());
+        return Err(Error::Protocol { given: "loso".to_owned(), what });
+    }
+    Ok(speakers.into_iter().map(|speaker| one_speaker_out(clips, &speaker)))
+}
+
+/// The split in which one speaker is the test.
+pub(super) fn one_speaker_out(clips: &[Clip], speaker: &str) -> Result<Split> {
+    let given = format!("loso/{speaker}");
+    if !clips.iter().any(|clip| clip.speaker == speaker) {
+        return Err(Error::Protocol { given, what: "there is no such speaker among the data".to_owned() });
+    }
+    let side = |clip: &Clip| Some(if clip.speaker == speaker { Part::Test } else { Part::Train });
+    Split::new(given, clips.iter().cloned(), side)
+}
+
+/// Deals the speakers to `k` folds. The error is a sentence.
+pub(super) fn deal(clips: &[Clip], k: usize, seed: u64) -> Result<HashMap<&str, usize>, String> {
+    /// The speakers of one group, by their hash.
+    type Group<'a> = BTreeMap<[u8; 32], &'a str>;
+    let mut groups: BTreeMap<(&str, Option<Sex>), Group<'_>> = BTreeMap::new();
+    for clip in clips {
+        let place: [u8; 32] = Sha256::digest(format!("{seed}:{}", clip.speaker)).into();
+        groups.entry((&clip.corpus, clip.sex)).or_default().insert(place, &clip.speaker);
+    }
+    let speakers: Vec<&str> = groups.values().flat_map(BTreeMap::values).copied().collect();
+    let mut folds = HashMap::new();
+    for speaker in &speakers {
+        let next = folds.len() % k.max(1);
+        folds.entry(*speaker).or_insert(next);
+    }
+    if k < 2 || k > folds.len() {
+        return Err(format!("expected 2 to {} folds (one speaker each), got {k}", folds.len()));
+    }
+    Ok(folds)
+}
