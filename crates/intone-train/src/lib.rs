@@ -2,6 +2,7 @@
 
 pub mod corpus;
 pub mod error;
+pub mod fetch;
 pub mod split;
 
 pub use error::{Error, Result};
