@@ -1,0 +1,410 @@
+//! The extractor: a front end made ready to work, on whole clips and on streams.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use realfft::num_complex::Complex;
+use realfft::{RealFftPlanner, RealToComplex};
+
+use crate::error::Result;
+use crate::features::mel::MelBank;
+use crate::features::{Frames, FrontEnd};
+
+/// A front end made ready to work: a planned Fourier transform, its window and its filter bank.
+///
+/// Cheap to clone and free of state, so that one serves any number of threads. All functions take mono samples
+/// at the front end's sample rate; none trims (see [`FrontEnd::trimmed`]).
+///
+/// Frame `t` is centred on sample `t * hop_length`; beyond both ends of the audio there is silence
+/// (librosa's `center=True, pad_mode="constant"`). Samples that are not numbers give frames of silence.
+#[derive(Clone)]
+pub struct Extractor {
+    plan: Arc<Plan>,
+}
+
+/// What is computed once for all frames.
+struct Plan {
+    front_end: FrontEnd,
+    fft: Arc<dyn RealToComplex<f32>>,
+    /// Periodic Hann window, `[n_fft]`.
+    window: Vec<f32>,
+    bank: MelBank,
+}
+
+impl Extractor {
+    /// Plans the work for a front end.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`](crate::Error::OutOfRange) where [`FrontEnd::validate`] refuses it.
+    pub fn new(front_end: &FrontEnd) -> Result<Extractor> {
+        front_end.validate()?;
+        let FrontEnd { sample_rate_hz, n_fft, n_mels, fmin_hz, fmax_hz, .. } = *front_end;
+        let hann = |n: usize| 0.5 - 0.5 * (std::f64::consts::TAU * n as f64 / n_fft as f64).cos();
+        let plan = Plan {
+            front_end: front_end.clone(),
+            fft: RealFftPlanner::new().plan_fft_forward(n_fft),
+            window: (0..n_fft).map(|n| hann(n) as f32).collect(),
+            bank: MelBank::new(sample_rate_hz, n_fft, n_mels, f64::from(fmin_hz), f64::from(fmax_hz)),
+        };
+        Ok(Extractor { plan: Arc::new(plan) })
+    }
+
+    /// The parameters that this extractor was planned for.
+    pub fn front_end(&self) -> &FrontEnd {
+        &self.plan.front_end
+    }
+
+    /// The log-mel picture of a whole clip, relative to its peak; `1 + samples.len() / hop_length` frames.
+    pub fn log_mel(&self, samples: &[f32]) -> LogMel {
+        let front_end = &self.plan.front_end;
+        let mut frames = Frames::new(front_end.n_mels);
+        self.plan.whole(samples, self.plan.n_frames(samples.len()), &mut frames);
+        LogMel::from_frames(&frames, front_end.top_db)
+    }
+
+    /// The frames of a whole clip, absolute: at least as many as one window has, a shorter clip being padded
+    /// with zeros at its end.
+    pub fn frames(&self, samples: &[f32]) -> Frames {
+        let front_end = &self.plan.front_end;
+        let n_frames = self.plan.n_frames(samples.len()).max(front_end.n_frames);
+        let mut frames = Frames::new(front_end.n_mels);
+        self.plan.whole(samples, n_frames, &mut frames);
+        frames
+    }
+
+    /// The same frames as [`frames`](Extractor::frames), bit for bit, for audio that arrives in pieces.
+    pub fn stream(&self) -> FrameStream {
+        FrameStream {
+            extractor: self.clone(),
+            scratch: self.plan.scratch(),
+            pending: Vec::new(),
+            pending_from: 0,
+            n_frames: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Extractor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extractor").field("front_end", &self.plan.front_end).finish_non_exhaustive()
+    }
+}
+
+/// Log-mel frames, `[n_mels, n_frames]`, row-major, dB relative to the peak, in [-top_db, 0].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogMel {
+    n_mels: usize,
+    n_frames: usize,
+    data: Vec<f32>,
+}
+
+impl LogMel {
+    /// The values, `[n_mels, n_frames]`, row-major, dB relative to the peak. The first row is the lowest band.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// The values, as [`data`](LogMel::data) shows them.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
+    /// Number of mel bands (rows).
+    pub fn n_mels(&self) -> usize {
+        self.n_mels
+    }
+
+    /// Number of frames (columns).
+    pub fn n_frames(&self) -> usize {
+        self.n_frames
+    }
+
+    /// `librosa.power_to_db(ref=np.max, top_db=top_db)`, transposed.
+    fn from_frames(frames: &Frames, top_db: f32) -> LogMel {
+        let (n_mels, n_frames) = (frames.n_mels(), frames.range().len());
+        let peak_db = frames.values().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut data = Vec::with_capacity(n_mels * n_frames);
+        for mel in 0..n_mels {
+            let row = frames.values().iter().skip(mel).step_by(n_mels);
+            data.extend(row.map(|db| (db - peak_db).max(-top_db)));
+        }
+        LogMel { n_mels, n_frames, data }
+    }
+}
+
+/// Turns audio that arrives in pieces into frames, with memory for one transform. Made by
+/// [`Extractor::stream`].
+pub struct FrameStream {
+    extractor: Extractor,
+    scratch: Scratch,
+    /// Samples that frames to come still need.
+    pending: Vec<f32>,
+    /// Index of the first of them, counted from the beginning of the audio.
+    pending_from: usize,
+    /// Frames that were given out.
+    n_frames: usize,
+}
+
+impl FrameStream {
+    /// Takes the next samples and appends the frames that they complete, each as soon as half a transform
+    /// after its centre is known.
+    ///
+    /// # Panics
+    /// Where `frames` has another number of mel bands than the front end.
+    pub fn push(&mut self, samples: &[f32], frames: &mut Frames) {
+        let plan = &*self.extractor.plan;
+        let FrontEnd { n_fft, hop_length, .. } = plan.front_end;
+        // A transform at a time, so that the memory does not grow with the piece.
+        for piece in samples.chunks(n_fft) {
+            self.pending.extend_from_slice(piece);
+            let n_samples = self.pending_from + self.pending.len();
+            let complete = match n_samples.checked_sub(n_fft / 2) {
+                Some(last_centre) => 1 + last_centre / hop_length,
+                None => 0,
+            };
+            if complete > self.n_frames {
+                plan.frames(
+                    &self.pending,
+                    self.pending_from,
+                    self.n_frames..complete,
+                    &mut self.scratch,
+                    frames,
+                );
+                self.n_frames = complete;
+            }
+            let needed_from = (self.n_frames * hop_length).saturating_sub(n_fft / 2);
+            let done = needed_from.saturating_sub(self.pending_from).min(self.pending.len());
+            self.pending.drain(..done);
+            self.pending_from += done;
+        }
+    }
+
+    /// Ends the audio and appends the last frames, up to at least one window.
+    ///
+    /// # Panics
+    /// Where `frames` has another number of mel bands than the front end.
+    pub fn finish(mut self, frames: &mut Frames) {
+        let plan = &*self.extractor.plan;
+        let total = plan.n_frames(self.pending_from + self.pending.len()).max(plan.front_end.n_frames);
+        plan.frames(&self.pending, self.pending_from, self.n_frames..total, &mut self.scratch, frames);
+    }
+}
+
+impl fmt::Debug for FrameStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameStream")
+            .field("extractor", &self.extractor)
+            .field("n_samples", &(self.pending_from + self.pending.len()))
+            .field("n_frames", &self.n_frames)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Memory that every frame uses again.
+struct Scratch {
+    windowed: Vec<f32>,
+    spectrum: Vec<Complex<f32>>,
+    power: Vec<f32>,
+    fft: Vec<Complex<f32>>,
+}
+
+impl Plan {
+    fn scratch(&self) -> Scratch {
+        Scratch {
+            windowed: self.fft.make_input_vec(),
+            spectrum: self.fft.make_output_vec(),
+            power: vec![0.0; self.fft.complex_len()],
+            fft: self.fft.make_scratch_vec(),
+        }
+    }
+
+    /// Frames of a clip of `n_samples`: one for each hop that begins within it or at its end.
+    fn n_frames(&self, n_samples: usize) -> usize {
+        1 + n_samples / self.front_end.hop_length
+    }
+
+    /// Appends the first `n_frames` frames of a whole clip.
+    fn whole(&self, samples: &[f32], n_frames: usize, out: &mut Frames) {
+        self.frames(samples, 0, 0..n_frames, &mut self.scratch(), out);
+    }
+
+    /// Appends the frames `range`. `samples` are those from index `from` on; around them is silence.
+    fn frames(
+        &self,
+        samples: &[f32],
+        from: usize,
+        range: Range<usize>,
+        scratch: &mut Scratch,
+        out: &mut Frames,
+    ) {
+        assert_eq!(out.n_mels(), self.front_end.n_mels, "frames of another front end");
+        let FrontEnd { n_fft, hop_length, .. } = self.front_end;
+        for (t, frame) in range.clone().zip(out.extend(range.len())) {
+            // In samples counted from half a transform before the audio, so that nothing is negative.
+            let (first, origin) = (t * hop_length, from + n_fft / 2);
+            let before = origin.saturating_sub(first).min(n_fft);
+            let start = first.saturating_sub(origin).min(samples.len());
+            let end = (first + n_fft).saturating_sub(origin).min(samples.len());
+            self.frame(before, &samples[start..end], scratch, frame);
+        }
+    }
+
+    /// One frame: `before` zeros, `samples`, and zeros up to `n_fft` become `n_mels` values in dB.
+    fn frame(&self, before: usize, samples: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
+        let decibel = |power: f32| 10.0 * power.max(self.front_end.amin).min(f32::MAX).log10();
+        if samples.is_empty() {
+            out.fill(decibel(0.0));
+            return;
+        }
+        let Scratch { windowed, spectrum, power, fft } = scratch;
+        let (inside, after) = windowed[before..].split_at_mut(samples.len());
+        for ((value, sample), weight) in inside.iter_mut().zip(samples).zip(&self.window[before..]) {
+            *value = sample * weight;
+        }
+        after.fill(0.0);
+        windowed[..before].fill(0.0);
+        self.fft.process_with_scratch(windowed, spectrum, fft).expect("the buffers have the planned lengths");
+        for (power, bin) in power.iter_mut().zip(&*spectrum) {
+            *power = bin.re * bin.re + bin.im * bin.im;
+        }
+        self.bank.apply(power, out);
+        for value in out {
+            *value = decibel(*value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn noise(n: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    fn small() -> FrontEnd {
+        FrontEnd { n_fft: 64, hop_length: 24, n_mels: 6, n_frames: 8, ..FrontEnd::reference() }
+    }
+
+    #[test]
+    fn three_seconds_are_130_frames_and_a_shorter_clip_fills_its_window() {
+        let extractor = Extractor::new(&FrontEnd::reference()).unwrap();
+        for (n_samples, log_mel_frames, frames) in
+            [(0, 1, 130), (1, 1, 130), (511, 1, 130), (512, 2, 130), (66_047, 129, 130), (66_150, 130, 130)]
+        {
+            let samples = noise(n_samples, 1);
+            let log_mel = extractor.log_mel(&samples);
+            assert_eq!((log_mel.n_mels(), log_mel.n_frames()), (128, log_mel_frames), "{n_samples}");
+            assert_eq!(log_mel.data().len(), 128 * log_mel_frames);
+            assert_eq!(extractor.frames(&samples).range(), 0..frames, "{n_samples}");
+        }
+        assert_eq!(extractor.frames(&noise(100_000, 1)).range(), 0..196);
+    }
+
+    #[test]
+    fn a_frame_is_the_textbook_sum() {
+        // Window, discrete Fourier transform, power: written out in double precision.
+        let front_end = small();
+        let extractor = Extractor::new(&front_end).unwrap();
+        let samples = noise(500, 3);
+        let frames = extractor.frames(&samples);
+        let bank = MelBank::new(22_050, 64, 6, 0.0, 11_025.0);
+        for t in frames.range() {
+            let power: Vec<f32> = (0..=32)
+                .map(|k| {
+                    let (mut re, mut im) = (0.0, 0.0);
+                    for n in 0..64 {
+                        let hann = (std::f64::consts::PI * n as f64 / 64.0).sin().powi(2);
+                        let sample = (t * 24 + n).checked_sub(32).and_then(|i| samples.get(i)).copied();
+                        let angle = std::f64::consts::TAU * (k * n) as f64 / 64.0;
+                        re += f64::from(sample.unwrap_or(0.0)) * hann * angle.cos();
+                        im -= f64::from(sample.unwrap_or(0.0)) * hann * angle.sin();
+                    }
+                    (re * re + im * im) as f32
+                })
+                .collect();
+            let mut want = [0.0; 6];
+            bank.apply(&power, &mut want);
+            for (got, want) in frames.values()[t * 6..][..6].iter().zip(want) {
+                let want = 10.0 * want.max(1e-10).log10();
+                assert!((got - want).abs() < 1e-4, "frame {t}: {got} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn silence_is_at_the_floor_and_fills_a_window_with_ones() {
+        let front_end = FrontEnd::reference();
+        let extractor = Extractor::new(&front_end).unwrap();
+        for n_samples in [0, 1, 5_000, 100_000] {
+            let silence = vec![0.0; n_samples];
+            assert!(extractor.log_mel(&silence).data().iter().all(|&db| db == 0.0), "{n_samples}");
+            let frames = extractor.frames(&silence);
+            assert!(frames.values().iter().all(|&db| db == -100.0), "{n_samples}");
+            let mut out = vec![f32::NAN; front_end.window_len()];
+            frames.window(&front_end, 0, &mut out).unwrap();
+            assert!(out.iter().all(|&value| value == 1.0), "{n_samples}");
+        }
+    }
+
+    #[test]
+    fn samples_that_no_sound_has_give_finite_values() {
+        let extractor = Extractor::new(&small()).unwrap();
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE / 2.0] {
+            let mut samples = noise(300, 5);
+            samples[150] = odd;
+            assert!(extractor.frames(&samples).values().iter().all(|db| db.is_finite()), "{odd}");
+            let log_mel = extractor.log_mel(&samples);
+            assert!(log_mel.data().iter().all(|db| (-80.0..=0.0).contains(db)), "{odd}");
+        }
+    }
+
+    #[test]
+    fn extractors_go_to_other_threads() {
+        fn sendable<T: Send + Sync + Clone>() {}
+        sendable::<Extractor>();
+        sendable::<Frames>();
+    }
+
+    proptest! {
+        /// Any chunking of a signal gives the same frames, bit for bit, also while old frames are dropped.
+        #[test]
+        fn a_stream_gives_the_frames_of_the_batch(
+            n_samples in 0usize..2_000,
+            cuts in prop::collection::vec(0usize..2_000, 0..40),
+            n_fft in (8usize..=64).prop_map(|half| 2 * half),
+            hop in 1usize..=16,
+            seed: u32,
+        ) {
+            let front_end = FrontEnd { n_fft, hop_length: hop, ..small() };
+            let extractor = Extractor::new(&front_end).unwrap();
+            let samples = noise(n_samples, seed);
+            let want = extractor.frames(&samples);
+
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(n_samples)).chain([0, n_samples]).collect();
+            cuts.sort_unstable();
+            let (mut stream, mut dropping_stream) = (extractor.stream(), extractor.stream());
+            let (mut got, mut dropping) = (Frames::new(front_end.n_mels), Frames::new(front_end.n_mels));
+            for piece in cuts.windows(2) {
+                let piece = &samples[piece[0]..piece[1]];
+                stream.push(piece, &mut got);
+                dropping_stream.push(piece, &mut dropping);
+                dropping.drop_before(dropping.range().end.saturating_sub(3));
+            }
+            stream.finish(&mut got);
+            dropping_stream.finish(&mut dropping);
+            prop_assert_eq!(&got, &want);
+            prop_assert_eq!(dropping.range().end, want.range().end);
+            let kept = &want.values()[dropping.range().start * front_end.n_mels..];
+            prop_assert_eq!(dropping.values(), kept);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The parameters of the way from samples to the network's input.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::features::trim;
+
+/// Every parameter of the way from samples to the network's input. It travels in the model file, so that
+/// training and inference cannot differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontEnd {
+    /// Sample rate that the audio is brought to, Hz.
+    pub sample_rate_hz: u32,
+    /// Length of the Fourier transform and of the Hann window, samples.
+    pub n_fft: usize,
+    /// Distance between two frames, samples.
+    pub hop_length: usize,
+    /// Number of mel bands (Slaney scale, Slaney normalisation).
+    pub n_mels: usize,
+    /// Lower edge of the lowest band, Hz.
+    pub fmin_hz: f32,
+    /// Upper edge of the highest band, Hz.
+    pub fmax_hz: f32,
+    /// Powers below this count as this much, before the logarithm.
+    pub amin: f32,
+    /// Values more than this below the window's peak are raised to it, dB.
+    pub top_db: f32,
+    /// Frames in one input of the network.
+    pub n_frames: usize,
+    /// Trim leading and trailing parts that are more than this below the clip's loudest frame, dB
+    /// (`librosa.effects.trim` with its default frame of 2048 and hop of 512 samples). `None`: no trimming.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim_top_db: Option<f32>,
+}
+
+/// The limits of [`FrontEnd::validate`]: they keep a hostile model file from asking for more memory or work
+/// than any real front end needs.
+mod limits {
+    /// Telephone speech is sampled at 8 kHz, ultrasonic recorders at 384 kHz.
+    pub(super) const SAMPLE_RATE_HZ: std::ops::RangeInclusive<u32> = 1_000..=384_000;
+    /// 16 samples are 2 ms at 8 kHz, 32,768 are 85 ms at 384 kHz.
+    pub(super) const N_FFT: std::ops::RangeInclusive<usize> = 16..=32_768;
+    /// Published front ends have 13 to 256 bands.
+    pub(super) const N_MELS: std::ops::RangeInclusive<usize> = 1..=1_024;
+    /// 16,384 frames are 6 minutes at the reference hop.
+    pub(super) const N_FRAMES: std::ops::RangeInclusive<usize> = 1..=16_384;
+    /// 24-bit audio spans 144 dB; beyond 1,000 dB nothing is left in single precision.
+    pub(super) const DB: std::ops::RangeInclusive<f32> = 0.1..=1_000.0;
+    /// The smallest normal single-precision number, and full scale.
+    pub(super) const AMIN: std::ops::RangeInclusive<f32> = f32::MIN_POSITIVE..=1.0;
+}
+
+impl FrontEnd {
+    /// The reference design's front end: 3 s at 22,050 Hz become 128 mel bands x 130 frames.
+    ///
+    /// The values are the defaults of `librosa.feature.melspectrogram` and `librosa.power_to_db` (0.11), with
+    /// `ref=np.max`. The 130 frames are `1 + 66150 / 512`.
+    pub fn reference() -> FrontEnd {
+        FrontEnd {
+            sample_rate_hz: 22_050,
+            n_fft: 2_048,
+            hop_length: 512,
+            n_mels: 128,
+            fmin_hz: 0.0,
+            fmax_hz: 11_025.0,
+            amin: 1e-10,
+            top_db: 80.0,
+            n_frames: 130,
+            trim_top_db: None,
+        }
+    }
+
+    /// Checks that every value is one that a front end can have.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] with the name of the first value that is not.
+    pub fn validate(&self) -> Result<()> {
+        check("sample_rate_hz", limits::SAMPLE_RATE_HZ, self.sample_rate_hz)?;
+        check("n_fft", limits::N_FFT, self.n_fft)?;
+        if !self.n_fft.is_multiple_of(2) {
+            return Err(out_of_range("n_fft", "an even number", self.n_fft));
+        }
+        check("hop_length", 1..=self.n_fft, self.hop_length)?;
+        check("n_mels", limits::N_MELS, self.n_mels)?;
+        let nyquist_hz = self.sample_rate_hz as f32 / 2.0;
+        check("fmax_hz", f32::MIN_POSITIVE..=nyquist_hz, self.fmax_hz)?;
+        if !(0.0..self.fmax_hz).contains(&self.fmin_hz) {
+            return Err(out_of_range(
+                "fmin_hz",
+                format_args!("0 to below fmax_hz = {}", self.fmax_hz),
+                self.fmin_hz,
+            ));
+        }
+        check("amin", limits::AMIN, self.amin)?;
+        check("top_db", limits::DB, self.top_db)?;
+        check("n_frames", limits::N_FRAMES, self.n_frames)?;
+        if let Some(top_db) = self.trim_top_db {
+            check("trim_top_db", limits::DB, top_db)?;
+        }
+        Ok(())
+    }
+
+    /// Number of values in one input of the network, `n_mels * n_frames`.
+    pub fn window_len(&self) -> usize {
+        self.n_mels * self.n_frames
+    }
+
+    /// The fewest samples whose frames fill one input of the network, `(n_frames - 1) * hop_length`.
+    pub fn min_samples(&self) -> usize {
+        (self.n_frames - 1) * self.hop_length
+    }
+
+    /// The part of `samples` that the front end looks at: all of it, or what [`trim`] leaves where
+    /// [`trim_top_db`](FrontEnd::trim_top_db) is set. Call it before [`Extractor`](super::Extractor).
+    pub fn trimmed<'a>(&self, samples: &'a [f32]) -> &'a [f32] {
+        match self.trim_top_db {
+            Some(top_db) => &samples[trim(samples, top_db)],
+            None => samples,
+        }
+    }
+}
+
+impl Default for FrontEnd {
+    fn default() -> Self {
+        FrontEnd::reference()
+    }
+}
+
+/// NaN lies in no range, and so is refused.
+fn check<T: PartialOrd + std::fmt::Display>(
+    what: &'static str,
+    range: std::ops::RangeInclusive<T>,
+    value: T,
+) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(out_of_range(what, format_args!("{} to {}", range.start(), range.end()), value))
+}
+
+fn out_of_range(what: &'static str, expected: impl ToString, actual: impl ToString) -> Error {
+    Error::OutOfRange { what, expected: expected.to_string(), actual: actual.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_is_valid_and_survives_json() {
+        let reference = FrontEnd::reference();
+        reference.validate().unwrap();
+        assert_eq!(reference.window_len(), 128 * 130);
+        assert_eq!(reference.min_samples(), 66_048);
+        let json = serde_json::to_string(&reference).unwrap();
+        assert_eq!(serde_json::from_str::<FrontEnd>(&json).unwrap(), reference);
+        assert!(!json.contains("trim_top_db"));
+        assert!(serde_json::from_str::<FrontEnd>(&json.replace("n_mels", "n_bands")).is_err());
+    }
+
+    #[test]
+    fn impossible_values_are_refused_by_name() {
+        type Change = fn(&mut FrontEnd);
+        let cases: [(&str, Change); 22] = [
+            ("sample_rate_hz", |f| f.sample_rate_hz = 0),
+            ("sample_rate_hz", |f| f.sample_rate_hz = 10_000_000),
+            ("n_fft", |f| f.n_fft = 0),
+            ("n_fft", |f| f.n_fft = 2_047),
+            ("n_fft", |f| f.n_fft = usize::MAX - 1),
+            ("hop_length", |f| f.hop_length = 0),
+            ("hop_length", |f| f.hop_length = 2_049),
+            ("n_mels", |f| f.n_mels = 0),
+            ("n_mels", |f| f.n_mels = usize::MAX),
+            ("fmin_hz", |f| f.fmin_hz = -1.0),
+            ("fmin_hz", |f| f.fmin_hz = 11_025.0),
+            ("fmin_hz", |f| f.fmin_hz = f32::NAN),
+            ("fmax_hz", |f| f.fmax_hz = 11_026.0),
+            ("fmax_hz", |f| f.fmax_hz = 0.0),
+            ("fmax_hz", |f| f.fmax_hz = f32::NAN),
+            ("amin", |f| f.amin = 0.0),
+            ("amin", |f| f.amin = f32::NAN),
+            ("top_db", |f| f.top_db = 0.0),
+            ("top_db", |f| f.top_db = f32::INFINITY),
+            ("n_frames", |f| f.n_frames = 0),
+            ("n_frames", |f| f.n_frames = usize::MAX),
+            ("trim_top_db", |f| f.trim_top_db = Some(-1.0)),
+        ];
+        for (name, change) in cases {
+            let mut front_end = FrontEnd::reference();
+            change(&mut front_end);
+            match front_end.validate() {
+                Err(Error::OutOfRange { what, .. }) => assert_eq!(what, name, "{front_end:?}"),
+                other => panic!("{name}: expected an error, got {other:?} for {front_end:?}"),
+            }
+        }
+    }
+}
