@@ -23,12 +23,14 @@ pub struct Extractor {
     plan: Arc<Plan>,
 }
 
-/// What is computed once for all frames.
+/// What is computed once for all frames. The transform is in double precision, as librosa's is: in single
+/// precision the rounding of a loud tone shows 80 dB below it, and 7 of 400 tones and sweeps missed librosa's
+/// values by more than 1e-3 dB (now: 1.5e-5 dB); it would save a quarter of the time.
 struct Plan {
     front_end: FrontEnd,
-    fft: Arc<dyn RealToComplex<f32>>,
+    fft: Arc<dyn RealToComplex<f64>>,
     /// Periodic Hann window, `[n_fft]`.
-    window: Vec<f32>,
+    window: Vec<f64>,
     bank: MelBank,
 }
 
@@ -44,7 +46,7 @@ impl Extractor {
         let plan = Plan {
             front_end: front_end.clone(),
             fft: RealFftPlanner::new().plan_fft_forward(n_fft),
-            window: (0..n_fft).map(|n| hann(n) as f32).collect(),
+            window: (0..n_fft).map(hann).collect(),
             bank: MelBank::new(sample_rate_hz, n_fft, n_mels, f64::from(fmin_hz), f64::from(fmax_hz)),
         };
         Ok(Extractor { plan: Arc::new(plan) })
@@ -120,8 +122,9 @@ impl LogMel {
         self.n_frames
     }
 
-    /// `librosa.power_to_db(ref=np.max, top_db=top_db)`, transposed.
-    fn from_frames(frames: &Frames, top_db: f32) -> LogMel {
+    /// The picture of absolute frames, all that are in `frames`: relative to their peak and not more than
+    /// `top_db` below it, as `librosa.power_to_db(ref=np.max, top_db=top_db)`.
+    pub fn from_frames(frames: &Frames, top_db: f32) -> LogMel {
         let (n_mels, n_frames) = (frames.n_mels(), frames.range().len());
         let peak_db = frames.values().iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut data = Vec::with_capacity(n_mels * n_frames);
@@ -135,6 +138,7 @@ impl LogMel {
 
 /// Turns audio that arrives in pieces into frames, with memory for one transform. Made by
 /// [`Extractor::stream`].
+#[derive(Clone)]
 pub struct FrameStream {
     extractor: Extractor,
     scratch: Scratch,
@@ -180,13 +184,28 @@ impl FrameStream {
         }
     }
 
-    /// Ends the audio and appends the last frames, up to at least one window.
+    /// Ends the audio and appends the last frames, up to at least one window: all of them are those of
+    /// [`Extractor::frames`].
     ///
     /// # Panics
     /// Where `frames` has another number of mel bands than the front end.
-    pub fn finish(mut self, frames: &mut Frames) {
+    pub fn finish(self, frames: &mut Frames) {
+        let at_least = self.extractor.plan.front_end.n_frames;
+        self.finish_at(at_least, frames);
+    }
+
+    /// Ends the audio and appends the last frames that have some of it, without padding a short clip:
+    /// [`LogMel::from_frames`] of them all is [`Extractor::log_mel`].
+    ///
+    /// # Panics
+    /// Where `frames` has another number of mel bands than the front end.
+    pub fn finish_unpadded(self, frames: &mut Frames) {
+        self.finish_at(0, frames);
+    }
+
+    fn finish_at(mut self, at_least: usize, frames: &mut Frames) {
         let plan = &*self.extractor.plan;
-        let total = plan.n_frames(self.pending_from + self.pending.len()).max(plan.front_end.n_frames);
+        let total = plan.n_frames(self.pending_from + self.pending.len()).max(at_least);
         plan.frames(&self.pending, self.pending_from, self.n_frames..total, &mut self.scratch, frames);
     }
 }
@@ -202,11 +221,12 @@ impl fmt::Debug for FrameStream {
 }
 
 /// Memory that every frame uses again.
+#[derive(Clone)]
 struct Scratch {
-    windowed: Vec<f32>,
-    spectrum: Vec<Complex<f32>>,
+    windowed: Vec<f64>,
+    spectrum: Vec<Complex<f64>>,
     power: Vec<f32>,
-    fft: Vec<Complex<f32>>,
+    fft: Vec<Complex<f64>>,
 }
 
 impl Plan {
@@ -260,13 +280,13 @@ impl Plan {
         let Scratch { windowed, spectrum, power, fft } = scratch;
         let (inside, after) = windowed[before..].split_at_mut(samples.len());
         for ((value, sample), weight) in inside.iter_mut().zip(samples).zip(&self.window[before..]) {
-            *value = sample * weight;
+            *value = f64::from(*sample) * weight;
         }
         after.fill(0.0);
         windowed[..before].fill(0.0);
         self.fft.process_with_scratch(windowed, spectrum, fft).expect("the buffers have the planned lengths");
         for (power, bin) in power.iter_mut().zip(&*spectrum) {
-            *power = bin.re * bin.re + bin.im * bin.im;
+            *power = (bin.re * bin.re + bin.im * bin.im) as f32;
         }
         self.bank.apply(power, out);
         for value in out {
@@ -399,6 +419,9 @@ mod tests {
                 dropping_stream.push(piece, &mut dropping);
                 dropping.drop_before(dropping.range().end.saturating_sub(3));
             }
+            let mut unpadded = got.clone();
+            stream.clone().finish_unpadded(&mut unpadded);
+            prop_assert_eq!(LogMel::from_frames(&unpadded, front_end.top_db), extractor.log_mel(&samples));
             stream.finish(&mut got);
             dropping_stream.finish(&mut dropping);
             prop_assert_eq!(&got, &want);

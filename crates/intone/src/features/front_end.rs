@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::features::mel::mel_corners_hz;
 use crate::features::trim;
 
 /// Every parameter of the way from samples to the network's input. It travels in the model file, so that
@@ -109,6 +110,12 @@ impl FrontEnd {
     /// The fewest samples whose frames fill one input of the network, `(n_frames - 1) * hop_length`.
     pub fn min_samples(&self) -> usize {
         (self.n_frames - 1) * self.hop_length
+    }
+
+    /// The corner frequencies of the mel bands, Hz, `n_mels + 2` of them: band `m` rises from the corner `m` to its
+    /// centre, the corner `m + 1`, and falls to the corner `m + 2`.
+    pub fn mel_corners_hz(&self) -> Vec<f64> {
+        mel_corners_hz(self.n_mels, f64::from(self.fmin_hz), f64::from(self.fmax_hz))
     }
 
     /// The part of `samples` that the front end looks at: all of it, or what [`trim`] leaves where

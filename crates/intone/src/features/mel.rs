@@ -32,10 +32,10 @@ impl MelBank {
     ) -> MelBank {
         // The operations and their order are librosa's, so that the weights are equal to the last bit.
         let bin_hz = 1.0 / (n_fft as f64 * (1.0 / f64::from(sample_rate_hz)));
-        let edges_hz = mel_edges_hz(n_mels, fmin_hz, fmax_hz);
+        let corners_hz = mel_corners_hz(n_mels, fmin_hz, fmax_hz);
         let mut bank = MelBank { bands: Vec::with_capacity(n_mels), weights: Vec::new() };
-        for edge in edges_hz.windows(3) {
-            let (low, centre, high) = (edge[0], edge[1], edge[2]);
+        for corner in corners_hz.windows(3) {
+            let (low, centre, high) = (corner[0], corner[1], corner[2]);
             let norm = 2.0 / (high - low);
             let weight = |bin: usize| {
                 let hz = bin as f64 * bin_hz;
@@ -84,7 +84,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The `n_mels + 2` corner frequencies of the triangles, Hz, evenly spaced in mel.
-fn mel_edges_hz(n_mels: usize, fmin_hz: f64, fmax_hz: f64) -> Vec<f64> {
+pub(super) fn mel_corners_hz(n_mels: usize, fmin_hz: f64, fmax_hz: f64) -> Vec<f64> {
     let (low, high) = (hz_to_mel(fmin_hz), hz_to_mel(fmax_hz));
     let step = (high - low) / (n_mels + 1) as f64;
     let mut mels: Vec<f64> = (0..n_mels + 1).map(|i| i as f64 * step + low).collect();
@@ -130,14 +130,14 @@ mod tests {
             let power: Vec<f32> = (0..=n_fft / 2).map(|k| ((k * 7919) % 101) as f32 + 0.5).collect();
             let mut got = vec![f32::NAN; n_mels];
             bank.apply(&power, &mut got);
-            let edges = mel_edges_hz(n_mels, fmin, fmax);
+            let corners = mel_corners_hz(n_mels, fmin, fmax);
             for m in 0..n_mels {
                 let want: f64 = (0..=n_fft / 2)
                     .map(|k| {
                         let hz = k as f64 * f64::from(rate) / n_fft as f64;
-                        let rising = (hz - edges[m]) / (edges[m + 1] - edges[m]);
-                        let falling = (edges[m + 2] - hz) / (edges[m + 2] - edges[m + 1]);
-                        let height = 2.0 / (edges[m + 2] - edges[m]);
+                        let rising = (hz - corners[m]) / (corners[m + 1] - corners[m]);
+                        let falling = (corners[m + 2] - hz) / (corners[m + 2] - corners[m + 1]);
+                        let height = 2.0 / (corners[m + 2] - corners[m]);
                         rising.min(falling).max(0.0) * height * f64::from(power[k])
                     })
                     .sum();
