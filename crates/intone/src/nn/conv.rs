@@ -1,7 +1,8 @@
 //! 3 x 3 convolution with zero padding ("same"), forward and back, as an implicit matrix product.
 //!
 //! No column matrix is built: a few padded rows are copied to a buffer that stays in the second-level cache, and
-//! the register tile of [`simd`](super::simd) runs over them. What comes before the convolution (batch
+//! the kernels of [`simd`](super::simd) run over them: Winograd's F(2 x 2, 3 x 3) where the input's channels come in whole
+//! blocks, the plain sum for the first layer's single channel. What comes before the convolution (batch
 //! normalisation and ReLU) is applied during that copy, and what comes after (the statistics of the next batch
 //! normalisation) is taken while the output is still in the cache, so that neither costs a pass over memory.
 //!
@@ -20,8 +21,14 @@ const SCRATCH_FLOATS: usize = 64 * 1024;
 /// Partial sums of the gradient by the weights. A constant, so that the order of summation is one too.
 const GROUPS: usize = 8;
 
+/// Memory of one thread that is used again and again.
+struct Scratch {
+    padded: Vec<f32>,
+    tiles: Vec<f32>,
+}
+
 thread_local! {
-    static SCRATCH: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { padded: Vec::new(), tiles: Vec::new() }) };
 }
 
 /// The size of one image and its channels on both sides.
@@ -54,7 +61,9 @@ impl ConvShape {
 
     /// Rows whose padded input fills the scratch buffer.
     fn rows_at_once(&self) -> usize {
-        (SCRATCH_FLOATS / ((self.width + 2) * self.c_in.max(1))).clamp(4, self.height.max(4))
+        (SCRATCH_FLOATS / ((self.width + 2) * self.c_in.max(1)))
+            .clamp(4, self.height.max(4))
+            .next_multiple_of(2)
     }
 }
 
@@ -91,14 +100,21 @@ impl ChannelSums {
     }
 }
 
-/// `[c_out, c_in, 3, 3]` to the kernel's `[c_out / 32, 9, c_in, 32]`; missing output channels become zeros.
+/// Values of a 3 x 3 filter in the kernel: its taps, or Winograd's transform of them.
+fn positions(c_in: usize) -> usize {
+    if is_winograd(c_in) { 16 } else { 9 }
+}
+
+fn is_winograd(c_in: usize) -> bool {
+    c_in.is_multiple_of(BLOCK)
+}
+
+/// `[c_out, c_in, 3, 3]` to the kernel's `[c_out / 32, positions, c_in, 32]`; missing output channels become zeros.
 pub(crate) fn pack_weights(weight: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
-    let mut packed = vec![0.0; c_out.next_multiple_of(BLOCK) * 9 * c_in];
+    let mut packed = vec![0.0; c_out.next_multiple_of(BLOCK) * positions(c_in) * c_in];
     for (o, filter) in weight.chunks_exact(c_in * 9).enumerate() {
         for (i, taps) in filter.as_chunks::<9>().0.iter().enumerate() {
-            for (tap, w) in taps.iter().enumerate() {
-                packed[packed_index(o, i, tap, c_in)] = *w;
-            }
+            put_filter(&mut packed, o, i, c_in, taps);
         }
     }
     packed
@@ -106,60 +122,91 @@ pub(crate) fn pack_weights(weight: &[f32], c_in: usize, c_out: usize) -> Vec<f32
 
 /// The weights of the way back by the input: turned by 180 degrees, input and output channels exchanged, packed.
 fn pack_reversed(weight: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
-    let mut packed = vec![0.0; weight.len()];
+    let mut packed = vec![0.0; c_in * positions(c_out) * c_out];
     for (o, filter) in weight.chunks_exact(c_in * 9).enumerate() {
         for (i, taps) in filter.as_chunks::<9>().0.iter().enumerate() {
-            for (tap, w) in taps.iter().enumerate() {
-                packed[packed_index(i, o, 8 - tap, c_out)] = *w;
-            }
+            let mut turned = *taps;
+            turned.reverse();
+            put_filter(&mut packed, i, o, c_out, &turned);
         }
     }
     packed
 }
 
-/// The kernel's layout back to `[c_out, c_in, 3, 3]`.
-fn unpack_weights(packed: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
-    let mut weight = vec![0.0; packed.len()];
-    for o in 0..c_out {
-        for i in 0..c_in {
-            for tap in 0..9 {
-                weight[(o * c_in + i) * 9 + tap] = packed[packed_index(o, i, tap, c_in)];
-            }
+fn put_filter(packed: &mut [f32], o: usize, i: usize, c_in: usize, taps: &[f32; 9]) {
+    let mut put = |values: &[f32]| {
+        for (position, value) in values.iter().enumerate() {
+            packed[packed_index(o, i, position, c_in)] = *value;
         }
+    };
+    if is_winograd(c_in) { put(&transform(taps)) } else { put(taps) }
+}
+
+/// The gradient by the kernel's weights back to `[c_out, c_in, 3, 3]`.
+fn unpack_gradient(packed: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
+    let mut weight = vec![0.0; c_out * c_in * 9];
+    for (at, taps) in weight.as_chunks_mut::<9>().0.iter_mut().enumerate() {
+        let (o, i) = (at / c_in, at % c_in);
+        let value = |position: usize| packed[packed_index(o, i, position, c_in)];
+        *taps = if is_winograd(c_in) {
+            transform_back(&std::array::from_fn(value))
+        } else {
+            std::array::from_fn(value)
+        };
     }
     weight
 }
 
-fn packed_index(o: usize, i: usize, tap: usize, c_in: usize) -> usize {
-    ((o / BLOCK * 9 + tap) * c_in + i) * BLOCK + o % BLOCK
+fn packed_index(o: usize, i: usize, position: usize, c_in: usize) -> usize {
+    ((o / BLOCK * positions(c_in) + position) * c_in + i) * BLOCK + o % BLOCK
 }
 
-/// Copies rows `y0 - 1 ..= y0 + n` of an image `[height, width, c]` with a border of zeros, through
-/// `relu(x * scale + shift)` if there is an `affine`.
-fn pad_rows(
-    image: &[f32],
-    c: usize,
-    width: usize,
-    y0: usize,
-    n: usize,
-    affine: Option<&Affine>,
-    out: &mut Vec<f32>,
-) {
-    let height = image.len() / (width * c);
-    let pitch = (width + 2) * c;
-    out.resize((n + 2) * pitch, 0.0);
+/// `G g G^T`, with `G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1]` (Lavin and Gray 2016).
+fn transform(g: &[f32; 9]) -> [f32; 16] {
+    let along = |a: f32, b: f32, c: f32| [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c];
+    let columns: [[f32; 4]; 3] = std::array::from_fn(|x| along(g[x], g[3 + x], g[6 + x]));
+    let mut u = [0.0; 16];
+    for (y, row) in u.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        *row = along(columns[0][y], columns[1][y], columns[2][y]);
+    }
+    u
+}
+
+/// `G^T u G`: the way back of [`transform`].
+fn transform_back(u: &[f32; 16]) -> [f32; 9] {
+    let along = |a: f32, b: f32, c: f32, d: f32| [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d];
+    let columns: [[f32; 3]; 4] = std::array::from_fn(|x| along(u[x], u[4 + x], u[8 + x], u[12 + x]));
+    let mut g = [0.0; 9];
+    for (y, row) in g.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+        *row = along(columns[0][y], columns[1][y], columns[2][y], columns[3][y]);
+    }
+    g
+}
+
+/// Copies rows `y0 - 1 ..= y0 + rows.n` of an image `[height, width, c_in]` with a border of zeros, through
+/// `relu(x * scale + shift)` if there is an `affine`, in the form that the kernel for these channels takes.
+fn pad_rows(rows: Rows, image: &[f32], y0: usize, affine: Option<&Affine>, out: &mut Vec<f32>) {
+    let Rows { n, width, c_in, .. } = rows;
+    let (len, pitch) = if is_winograd(c_in) {
+        (rows.even_padded_len(), rows.even_pitch())
+    } else {
+        (rows.padded_len(), (width + 2) * c_in)
+    };
+    let height = image.len() / (width * c_in);
+    out.resize(len, 0.0);
     for (row, out) in out.chunks_exact_mut(pitch).enumerate() {
         let y = y0 + row;
-        if y < 1 || y > height {
+        if y < 1 || y > height || row > n + 1 {
             out.fill(0.0);
             continue;
         }
-        let line = &image[(y - 1) * width * c..][..width * c];
-        out[..c].fill(0.0);
-        out[pitch - c..].fill(0.0);
+        let line = &image[(y - 1) * width * c_in..][..width * c_in];
+        let (left, right) = (c_in, c_in + line.len());
+        out[..left].fill(0.0);
+        out[right..].fill(0.0);
         match affine {
-            None => out[c..pitch - c].copy_from_slice(line),
-            Some(affine) => kernels().affine_relu(line, affine, &mut out[c..pitch - c]),
+            None => out[left..right].copy_from_slice(line),
+            Some(affine) => kernels().affine_relu(line, affine, &mut out[left..right]),
         }
     }
 }
@@ -211,9 +258,15 @@ fn convolve_rows(
     out: &mut [f32],
 ) {
     let rows = out.len() / (shape.width * shape.c_out);
-    SCRATCH.with_borrow_mut(|(scratch, _)| {
-        pad_rows(x, shape.c_in, shape.width, y0, rows, affine, scratch);
-        kernels().conv_rows(shape.rows(rows), scratch, packed, out);
+    let rows = shape.rows(rows);
+    SCRATCH.with_borrow_mut(|Scratch { padded, tiles }| {
+        pad_rows(rows, x, y0, affine, padded);
+        if is_winograd(shape.c_in) {
+            tiles.resize(rows.scratch_len(), 0.0);
+            kernels().winograd_rows(rows, padded, packed, out, tiles);
+        } else {
+            kernels().conv_rows(rows, padded, packed, out);
+        }
     });
 }
 
@@ -223,7 +276,7 @@ pub(crate) fn infer(shape: ConvShape, x: &[f32], affine: Option<&Affine>, packed
     let threads = rayon::current_num_threads();
     // Four pieces a thread, so that a thread which is held up does not hold up the others for long.
     let pieces = if n >= 2 * threads { 1 } else { (4 * threads).div_ceil(n) };
-    let step = shape.height.div_ceil(pieces).min(shape.rows_at_once());
+    let step = shape.height.div_ceil(pieces).min(shape.rows_at_once()).next_multiple_of(2);
     out.par_chunks_mut(shape.out_len()).zip(x.par_chunks(shape.in_len())).for_each(|(out, x)| {
         out.par_chunks_mut(step * shape.width * shape.c_out)
             .enumerate()
@@ -256,7 +309,7 @@ pub(crate) fn backward(
     let per_group = n.div_ceil(GROUPS).max(1);
     let reversed = d_x.is_some().then(|| pack_reversed(weight, shape.c_in, shape.c_out));
     let one_group = |x: &[f32], d_out: &[f32], mut d_x: Option<&mut [f32]>| {
-        let mut grad = vec![0.0; weight.len()];
+        let mut grad = vec![0.0; weight.len() / 9 * positions(shape.c_in)];
         let mut sums = ChannelSums::zero(shape.c_in);
         for (i, (x, d_out)) in
             x.chunks_exact(shape.in_len()).zip(d_out.chunks_exact(shape.out_len())).enumerate()
@@ -279,25 +332,30 @@ pub(crate) fn backward(
             .collect(),
         None => xs.zip(d_outs).map(|(x, d_out)| one_group(x, d_out, None)).collect(),
     };
-    let mut total = vec![0.0; weight.len()];
+    let mut total = vec![0.0; weight.len() / 9 * positions(shape.c_in)];
     let mut sums = Vec::with_capacity(parts.len());
     for (grad, part) in parts {
         total.iter_mut().zip(grad).for_each(|(t, g)| *t += g);
         sums.push(part);
     }
     ConvGrad {
-        weight: unpack_weights(&total, shape.c_in, shape.c_out),
+        weight: unpack_gradient(&total, shape.c_in, shape.c_out),
         sums: ChannelSums::total(shape.c_in, sums),
     }
 }
 
 fn weight_grad_one(shape: ConvShape, x: &[f32], affine: Option<&Affine>, d_out: &[f32], grad: &mut [f32]) {
     let step = shape.rows_at_once();
-    SCRATCH.with_borrow_mut(|(scratch, _)| {
+    SCRATCH.with_borrow_mut(|Scratch { padded, tiles }| {
         for (block, d_out) in d_out.chunks(step * shape.width * shape.c_out).enumerate() {
-            let rows = d_out.len() / (shape.width * shape.c_out);
-            pad_rows(x, shape.c_in, shape.width, block * step, rows, affine, scratch);
-            kernels().weight_grad(shape.rows(rows), scratch, d_out, grad);
+            let rows = shape.rows(d_out.len() / (shape.width * shape.c_out));
+            pad_rows(rows, x, block * step, affine, padded);
+            if is_winograd(shape.c_in) {
+                tiles.resize(rows.scratch_len(), 0.0);
+                kernels().winograd_grad(rows, padded, d_out, grad, tiles);
+            } else {
+                kernels().weight_grad(rows, padded, d_out, grad);
+            }
         }
     });
 }
@@ -314,18 +372,14 @@ fn input_grad_one(
     let back = shape.reversed();
     let step = back.rows_at_once();
     let (mut sum, mut sum_x) = (vec![0.0; shape.c_in], vec![0.0; shape.c_in]);
-    SCRATCH.with_borrow_mut(|(_, scratch)| {
-        let len = step * shape.width * shape.c_in;
-        for (block, (d_x, x)) in d_x.chunks_mut(len).zip(x.chunks(len)).enumerate() {
-            let rows = d_x.len() / (shape.width * shape.c_in);
-            pad_rows(d_out, back.c_in, back.width, block * step, rows, None, scratch);
-            kernels().conv_rows(back.rows(rows), scratch, reversed, d_x);
-            if let Some(affine) = affine {
-                sum.fill(0.0);
-                sum_x.fill(0.0);
-                kernels().relu_grad_sums(x, affine, d_x, &mut sum, &mut sum_x);
-                sums.add(&sum, &sum_x);
-            }
+    let len = step * shape.width * shape.c_in;
+    for (block, (d_x, x)) in d_x.chunks_mut(len).zip(x.chunks(len)).enumerate() {
+        convolve_rows(back, d_out, None, reversed, block * step, d_x);
+        if let Some(affine) = affine {
+            sum.fill(0.0);
+            sum_x.fill(0.0);
+            kernels().relu_grad_sums(x, affine, d_x, &mut sum, &mut sum_x);
+            sums.add(&sum, &sum_x);
         }
-    });
+    }
 }

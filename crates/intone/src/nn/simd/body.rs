@@ -6,7 +6,7 @@
 /// `TILE_VECTORS`, the vectors of output channels in it; `GRAD_TILE`, the input channels of the weight
 /// gradient's tile. The tile widths `1..=TILE` are listed, because each is compiled on its own.
 macro_rules! kernels {
-    ([$attr:meta], $name:literal, $($tile:literal)+; $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident) => {
+    ([$attr:meta], $name:literal, $($tile:literal)+; $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident) => {
         use super::{Affine, BLOCK, Dropout, Kernels, NormGrad, Rows};
 
         /// Output channels in one register tile.
@@ -16,6 +16,8 @@ macro_rules! kernels {
             name: $name,
             conv_rows,
             weight_grad,
+            winograd_rows,
+            winograd_grad,
             affine_relu,
             sums,
             relu_grad_sums,
@@ -159,6 +161,208 @@ macro_rules! kernels {
                     }
                 }
                 y += count;
+            }
+        }
+
+        /// `P` tiles x `CHANNELS` output channels of a matrix product over `c_in`.
+        ///
+        /// # Safety
+        /// `input` is readable for `P` rows of `c_in`, `weight` for `c_in * BLOCK` floats less the channel offset,
+        /// `out` writable for `P` rows of `BLOCK` floats less the same offset.
+        #[$attr]
+        unsafe fn product_tile<const P: usize>(input: *const f32, c_in: usize, mut weight: *const f32, out: *mut f32) {
+            unsafe {
+                let mut sum = [[$zero(); TILE_VECTORS]; P];
+                for c in 0..c_in {
+                    let mut w = [$zero(); TILE_VECTORS];
+                    for v in 0..TILE_VECTORS {
+                        w[v] = $load(weight.add(v * LANES));
+                    }
+                    weight = weight.add(BLOCK);
+                    for p in 0..P {
+                        let x = $splat(*input.add(p * c_in + c));
+                        for v in 0..TILE_VECTORS {
+                            sum[p][v] = $fma(x, w[v], sum[p][v]);
+                        }
+                    }
+                }
+                for p in 0..P {
+                    for v in 0..TILE_VECTORS {
+                        $store(out.add(p * BLOCK + v * LANES), sum[p][v]);
+                    }
+                }
+            }
+        }
+
+        /// `B^T d B` of one 4 x 4 tile, all channels: position `i` goes to `out + i * step`.
+        ///
+        /// # Safety
+        /// `input` is readable for 4 rows of `pitch` floats and 4 pixels, `out` writable at all 16 positions.
+        #[$attr]
+        unsafe fn transform_input(input: *const f32, pitch: usize, c_in: usize, out: *mut f32, step: usize) {
+            for c in (0..c_in).step_by(LANES) {
+                unsafe {
+                    let mut d = [[$zero(); 4]; 4];
+                    for x in 0..4 {
+                        let at = |y: usize| $load(input.add(y * pitch + x * c_in + c));
+                        let (d0, d1, d2, d3) = (at(0), at(1), at(2), at(3));
+                        d[0][x] = $sub(d0, d2);
+                        d[1][x] = $add(d1, d2);
+                        d[2][x] = $sub(d2, d1);
+                        d[3][x] = $sub(d1, d3);
+                    }
+                    for y in 0..4 {
+                        let [d0, d1, d2, d3] = d[y];
+                        let out = out.add(y * 4 * step + c);
+                        $store(out, $sub(d0, d2));
+                        $store(out.add(step), $add(d1, d2));
+                        $store(out.add(2 * step), $sub(d2, d1));
+                        $store(out.add(3 * step), $sub(d1, d3));
+                    }
+                }
+            }
+        }
+
+        /// `A^T m A` of one tile, one block of channels: 2 x 2 pixels, those inside `height` x `width` written.
+        ///
+        /// # Safety
+        /// `m` is readable at 16 positions `step` apart, `out` writable for those pixels.
+        #[$attr]
+        unsafe fn transform_output(m: *const f32, step: usize, out: *mut f32, pitch: usize, c_out: usize, height: usize, width: usize) {
+            for c in (0..BLOCK).step_by(LANES) {
+                unsafe {
+                    let mut t = [[$zero(); 4]; 2];
+                    for x in 0..4 {
+                        let at = |y: usize| $load(m.add((y * 4 + x) * step + c));
+                        let (m0, m1, m2, m3) = (at(0), at(1), at(2), at(3));
+                        t[0][x] = $add($add(m0, m1), m2);
+                        t[1][x] = $sub($sub(m1, m2), m3);
+                    }
+                    for y in 0..height.min(2) {
+                        let [t0, t1, t2, t3] = t[y];
+                        let out = out.add(y * pitch + c);
+                        $store(out, $add($add(t0, t1), t2));
+                        if width > 1 {
+                            $store(out.add(c_out), $sub($sub(t1, t2), t3));
+                        }
+                    }
+                }
+            }
+        }
+
+        /// `A d A^T` of the gradient of one tile, all channels: 2 x 2 pixels, those outside `height` x `width` 0.
+        ///
+        /// # Safety
+        /// `d_out` is readable for those pixels, `out` writable at 16 positions `step` apart.
+        #[$attr]
+        unsafe fn transform_gradient(d_out: *const f32, pitch: usize, c_out: usize, height: usize, width: usize, out: *mut f32, step: usize) {
+            for c in (0..c_out).step_by(LANES) {
+                unsafe {
+                    let at = |y: usize, x: usize| {
+                        if y < height && x < width { $load(d_out.add(y * pitch + x * c_out + c)) } else { $zero() }
+                    };
+                    let mut t = [[$zero(); 2]; 4];
+                    for x in 0..2 {
+                        let (d0, d1) = (at(0, x), at(1, x));
+                        t[0][x] = d0;
+                        t[1][x] = $add(d0, d1);
+                        t[2][x] = $sub(d0, d1);
+                        t[3][x] = $sub($zero(), d1);
+                    }
+                    for y in 0..4 {
+                        let [t0, t1] = t[y];
+                        let out = out.add(y * 4 * step + c);
+                        $store(out, t0);
+                        $store(out.add(step), $add(t0, t1));
+                        $store(out.add(2 * step), $sub(t0, t1));
+                        $store(out.add(3 * step), $sub($zero(), t1));
+                    }
+                }
+            }
+        }
+
+        #[$attr]
+        unsafe fn winograd_rows(rows: Rows, padded: &[f32], weight: &[f32], out: &mut [f32], scratch: &mut [f32]) {
+            let Rows { n, width, c_in, c_out } = rows;
+            let (across, pitch) = (rows.tiles_across(), rows.even_pitch());
+            let at_once = rows.tiles_at_once();
+            let (v, m) = scratch.split_at_mut(16 * at_once * c_in);
+            let n_tiles = across * n.div_ceil(2);
+            let mut first = 0;
+            while first < n_tiles {
+                let count = at_once.min(n_tiles - first);
+                let step = count.div_ceil(count.div_ceil(TILE));
+                // SAFETY: the caller has checked all lengths. Tile (ty, tx) reads rows 2 ty..2 ty + 4 and pixels
+                // 2 tx..2 tx + 4 of the padded input, which is even in both; the scratch holds 16 positions of
+                // `at_once` tiles on both sides; outputs outside the image are not written.
+                unsafe {
+                    for t in 0..count {
+                        let (ty, tx) = ((first + t) / across, (first + t) % across);
+                        let input = padded.as_ptr().add(2 * ty * pitch + 2 * tx * c_in);
+                        transform_input(input, pitch, c_in, v.as_mut_ptr().add(t * c_in), at_once * c_in);
+                    }
+                    for block in 0..c_out / BLOCK {
+                        for position in 0..16 {
+                            for channel in (0..BLOCK).step_by(CHANNELS) {
+                                let w = weight.as_ptr().add((block * 16 + position) * c_in * BLOCK + channel);
+                                let mut t = 0;
+                                while t < count {
+                                    let p = step.min(count - t);
+                                    let input = v.as_ptr().add((position * at_once + t) * c_in);
+                                    let output = m.as_mut_ptr().add((position * at_once + t) * BLOCK + channel);
+                                    match p {
+                                        $($tile => product_tile::<$tile>(input, c_in, w, output),)+
+                                        _ => unreachable!("a tile is at most TILE pixels"),
+                                    }
+                                    t += p;
+                                }
+                            }
+                        }
+                        for t in 0..count {
+                            let (ty, tx) = ((first + t) / across, (first + t) % across);
+                            let output = out.as_mut_ptr().add((2 * ty * width + 2 * tx) * c_out + block * BLOCK);
+                            let m = m.as_ptr().add(t * BLOCK);
+                            transform_output(m, at_once * BLOCK, output, width * c_out, c_out, n - 2 * ty, width - 2 * tx);
+                        }
+                    }
+                }
+                first += count;
+            }
+        }
+
+        #[$attr]
+        unsafe fn winograd_grad(rows: Rows, padded: &[f32], d_out: &[f32], grad: &mut [f32], scratch: &mut [f32]) {
+            let Rows { n, width, c_in, c_out } = rows;
+            let (across, pitch) = (rows.tiles_across(), rows.even_pitch());
+            let at_once = rows.tiles_at_once();
+            let (v, d) = scratch.split_at_mut(16 * at_once * c_in);
+            let n_tiles = across * n.div_ceil(2);
+            let mut first = 0;
+            while first < n_tiles {
+                let count = at_once.min(n_tiles - first);
+                let row = Rows { n: 1, width: count, c_in, c_out };
+                // SAFETY: as in `winograd_rows`; gradients outside the image are taken as 0.
+                unsafe {
+                    for t in 0..count {
+                        let (ty, tx) = ((first + t) / across, (first + t) % across);
+                        let input = padded.as_ptr().add(2 * ty * pitch + 2 * tx * c_in);
+                        transform_input(input, pitch, c_in, v.as_mut_ptr().add(t * c_in), at_once * c_in);
+                        let from = d_out.as_ptr().add((2 * ty * width + 2 * tx) * c_out);
+                        let to = d.as_mut_ptr().add(t * c_out);
+                        transform_gradient(from, width * c_out, c_out, n - 2 * ty, width - 2 * tx, to, at_once * c_out);
+                    }
+                    for position in 0..16 {
+                        for c in (0..c_in).step_by(GRAD_TILE) {
+                            for channel in (0..c_out).step_by(CHANNELS) {
+                                let input = v.as_ptr().add(position * at_once * c_in + c);
+                                let gradient = d.as_ptr().add(position * at_once * c_out + channel);
+                                let at = ((channel / BLOCK * 16 + position) * c_in + c) * BLOCK + channel % BLOCK;
+                                weight_grad_tile::<GRAD_TILE>(input, gradient, &row, 1, grad.as_mut_ptr().add(at));
+                            }
+                        }
+                    }
+                }
+                first += count;
             }
         }
 

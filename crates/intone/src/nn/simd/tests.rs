@@ -72,6 +72,87 @@ fn convolution_and_its_weight_gradient() {
     }
 }
 
+/// `G g G^T` with `G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1]`.
+fn transformed(g: [f64; 9]) -> [f64; 16] {
+    const G: [[f64; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+    std::array::from_fn(|i| {
+        let (y, x) = (i / 4, i % 4);
+        (0..9).map(|tap| G[y][tap / 3] * g[tap] * G[x][tap % 3]).sum()
+    })
+}
+
+#[test]
+fn winograds_convolution_and_its_weight_gradient() {
+    for (n, width, c_in, c_out) in
+        [(1, 1, 32, 32), (2, 5, 32, 64), (3, 13, 64, 32), (6, 64, 32, 32), (5, 16, 96, 64)]
+    {
+        let rows = Rows { n, width, c_in, c_out };
+        let (pitch, height) = (rows.even_pitch() / c_in, rows.even_padded_len() / rows.even_pitch());
+        let mut padded = noise(rows.even_padded_len(), 1);
+        // What fills up to even sizes is zero.
+        for y in 0..height {
+            for x in 0..pitch {
+                if y >= n + 2 || x >= width + 2 {
+                    padded[(y * pitch + x) * c_in..][..c_in].fill(0.0);
+                }
+            }
+        }
+        let taps = noise(9 * c_in * c_out, 2);
+        let d_out = noise(rows.out_len(), 3);
+        let index = |o: usize, position: usize, c: usize| {
+            ((o / BLOCK * 16 + position) * c_in + c) * BLOCK + o % BLOCK
+        };
+        let mut weight = vec![0.0; 16 * c_in * c_out];
+        for o in 0..c_out {
+            for c in 0..c_in {
+                let g = std::array::from_fn(|tap| f64::from(taps[(o * c_in + c) * 9 + tap]));
+                for (position, u) in transformed(g).into_iter().enumerate() {
+                    weight[index(o, position, c)] = u as f32;
+                }
+            }
+        }
+        // The gradient by the taps, and through `G` by the transformed weights' own definition: `dg = G^T dU G`.
+        let mut out = vec![0.0f64; rows.out_len()];
+        let mut by_taps = vec![0.0f64; taps.len()];
+        for y in 0..n {
+            for x in 0..width {
+                for o in 0..c_out {
+                    let pixel = (y * width + x) * c_out + o;
+                    for tap in 0..9 {
+                        for c in 0..c_in {
+                            let input = f64::from(padded[((y + tap / 3) * pitch + x + tap % 3) * c_in + c]);
+                            out[pixel] += input * f64::from(taps[(o * c_in + c) * 9 + tap]);
+                            by_taps[(o * c_in + c) * 9 + tap] += input * f64::from(d_out[pixel]);
+                        }
+                    }
+                }
+            }
+        }
+        for kernels in available() {
+            let what = format!("{} {rows:?}", kernels.name);
+            let mut scratch = vec![f32::NAN; rows.scratch_len()];
+            let mut actual = vec![f32::NAN; rows.out_len()];
+            kernels.winograd_rows(rows, &padded, &weight, &mut actual, &mut scratch);
+            assert_close(&format!("convolution, {what}"), &actual, &out);
+            let mut grad = vec![0.0; weight.len()];
+            kernels.winograd_grad(rows, &padded, &d_out, &mut grad, &mut scratch);
+            let mut actual = vec![0.0f32; taps.len()];
+            for o in 0..c_out {
+                for c in 0..c_in {
+                    for tap in 0..9 {
+                        let mut unit = [0.0; 9];
+                        unit[tap] = 1.0;
+                        let along = transformed(unit);
+                        actual[(o * c_in + c) * 9 + tap] =
+                            (0..16).map(|i| along[i] * f64::from(grad[index(o, i, c)])).sum::<f64>() as f32;
+                    }
+                }
+            }
+            assert_close(&format!("weight gradient, {what}"), &actual, &by_taps);
+        }
+    }
+}
+
 #[test]
 fn passes_over_pixels() {
     for c in [32, 96] {
