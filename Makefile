@@ -1,8 +1,8 @@
 # The one place for commands.
 
-.PHONY: check fmt lint test doc
+.PHONY: check fmt lint tree test doc release
 
-check: fmt lint test doc   ## everything that must hold before a commit
+check: fmt lint tree doc test   ## everything that must hold before a commit
 
 fmt:
 	cargo fmt --all --check
@@ -10,8 +10,17 @@ fmt:
 lint:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# The library stays small: no runtime, no network, no tensor framework, no plotting unless a feature asks for it.
+tree:
+	@! cargo tree -p intone --edges normal --locked --prefix none \
+	  | grep -E '^(tokio|hyper|ureq|pyo3|plotters|wgpu|cubecl|burn)[a-z0-9_-]* ' \
+	  || { echo "error: the library must not depend on the crates above" >&2; exit 1; }
+
 test:
 	cargo test --workspace --locked
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+release:                        ## target/release/intone
+	cargo build --release --locked
