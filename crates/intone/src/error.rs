@@ -30,6 +30,35 @@ pub enum Error {
     #[error("{0}")]
     Audio(String),
 
+    /// The audio is in a format that is known and not decoded here.
+    #[error("encoded as {codec}, which is not decoded here; convert it first, e.g. `ffmpeg -i IN OUT.wav`")]
+    UnsupportedCodec {
+        /// The name of the codec or format.
+        codec: String,
+    },
+
+    /// The file decodes to nothing.
+    #[error("the audio holds no samples")]
+    NoSamples,
+
+    /// A sample is NaN, infinite or absurdly large.
+    #[error("sample {index} is {}", describe_bad_sample(*value))]
+    BadSample {
+        /// Its index, counted from the beginning of the recording (per channel).
+        index: u64,
+        /// Its value, after the channels were mixed.
+        value: f32,
+    },
+
+    /// The audio is too long to be held in memory at once.
+    #[error(
+        "the audio is longer than the {limit_s:.0} s that are held in memory; decode it as an AudioStream"
+    )]
+    TooLong {
+        /// The longest recording of its sample rate that would be accepted, seconds.
+        limit_s: f64,
+    },
+
     /// A value lies outside what is possible; `what` names it.
     #[error("{what}: expected {expected}, got {actual}")]
     OutOfRange {
@@ -53,5 +82,14 @@ impl Error {
             Error::InFile { .. } => self,
             other => Error::InFile { path: path.into(), source: Box::new(other) },
         }
+    }
+}
+
+fn describe_bad_sample(value: f32) -> String {
+    if value.is_finite() {
+        let limit = crate::audio::MAX_AMPLITUDE;
+        format!("{value:e}, and more than {limit:e} in magnitude is taken for damage (full scale is 1)")
+    } else {
+        format!("not a finite number ({value})")
     }
 }

@@ -1,1 +1,0 @@
-//! Decoding, downmixing and resampling: from a file of any common format to mono samples.
