@@ -1,11 +1,184 @@
-//! `intone train`: Train a model.
+//! `intone train`: a configuration and corpora in, a model file out.
 
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Train a model
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use intone_train::config::Config;
+use intone_train::corpus::read_roots;
+use intone_train::split::{Part, Protocol, Split};
+use intone_train::train::{Device, Outcome, Progress, RunOptions, train};
+
+/// Train a model on labelled recordings
+///
+/// The run folder receives config.toml, split.csv, log.csv, a checkpoint after every epoch, best.safetensors (the model
+/// file of the epoch with the best validation accuracy) and, at the end, predictions.csv for the test speakers.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// The experiment: a TOML file such as configs/vgg.toml
+    config: PathBuf,
 
-pub(crate) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+    /// Settings that override the file, as in training.batch_size=16 or protocol=emobox/2
+    #[arg(value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+
+    /// Directories with RAVDESS, CREMA-D, a folder for each emotion, or a manifest.csv (path,label,speaker[,split])
+    #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
+    data: Vec<PathBuf>,
+
+    /// The folder of the run
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Go on with the run in --out
+    #[arg(long)]
+    resume: bool,
+
+    /// Where computed features are kept between runs
+    #[arg(long, value_name = "DIR", default_value = ".cache/features")]
+    cache: PathBuf,
+
+    /// What computes
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    device: DeviceName,
+
+    /// Threads; the result does not depend on it [default: one for each core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeviceName {
+    Cpu,
+    #[cfg(feature = "vulkan")]
+    Vulkan,
+    #[cfg(feature = "cuda")]
+    Cuda,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(threads) = args.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().context("--threads")?;
+    }
+    let config = Config::load(&args.config, &args.settings)?;
+    let corpus = read_roots(&args.data)?;
+    let protocol: Protocol = config.protocol.parse()?;
+    let split = protocol.split(&corpus)?;
+    report_split(&split);
+    let device = match args.device {
+        DeviceName::Cpu => Device::flex(),
+        #[cfg(feature = "vulkan")]
+        DeviceName::Vulkan => Device::vulkan(Default::default()),
+        #[cfg(feature = "cuda")]
+        DeviceName::Cuda => Device::cuda(0),
+    };
+    let options =
+        RunOptions { out: args.out.clone(), cache: Some(args.cache.clone()), resume: args.resume, device };
+    if args.resume && !args.out.join("checkpoint.safetensors").exists() {
+        bail!("{}: no checkpoint to resume from", args.out.display());
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot catch Ctrl-C")?;
+
+    let display = Display::new();
+    let outcome = train(&config, &split, &options, &stop, &|progress| display.show(&progress))?;
+    display.bar.finish_and_clear();
+    report(&outcome, args);
+    Ok(match outcome {
+        Outcome::Interrupted { .. } => ExitCode::from(1),
+        Outcome::Finished { .. } => ExitCode::SUCCESS,
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "what a run tells goes beside the terminal's progress bar")]
+fn report_split(split: &Split) {
+    for part in Part::ALL {
+        eprintln!(
+            "{part:<10} {:5} clips of {:2} speakers",
+            split.part(part).len(),
+            split.speakers(part).len()
+        );
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what a run tells goes beside the terminal's progress bar")]
+fn report(outcome: &Outcome, args: &Args) {
+    match outcome {
+        Outcome::Interrupted { epoch } => {
+            eprintln!("stopped in epoch {epoch}; the same command with --resume goes on from there");
+        }
+        Outcome::Finished { best_epoch, validation, test } => {
+            eprintln!(
+                "best epoch {best_epoch}; its model is {}",
+                args.out.join("best.safetensors").display()
+            );
+            for (part, scores) in [(Part::Validation, Some(validation)), (Part::Test, test.as_ref())] {
+                if let Some(scores) = scores {
+                    eprintln!(
+                        "{part:<10} accuracy {}  UAR {}  ({} clips, {} speakers)",
+                        scores.accuracy, scores.uar, scores.n, scores.n_speakers
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A bar on a terminal, and one line for each epoch everywhere.
+struct Display {
+    bar: ProgressBar,
+}
+
+impl Display {
+    fn new() -> Display {
+        let bar = ProgressBar::new(0);
+        if !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{prefix:>10} [{bar:32}] {pos}/{len}  {msg}  {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        Display { bar }
+    }
+
+    #[expect(clippy::print_stderr, reason = "the log of a run that has no terminal")]
+    fn show(&self, progress: &Progress) {
+        match progress {
+            Progress::Features { done, total } => {
+                self.bar.set_prefix("features");
+                self.bar.set_length(*total as u64);
+                self.bar.set_position(*done as u64);
+            }
+            Progress::Step { epoch, done, total, loss } => {
+                if *done == 1 {
+                    self.bar.reset();
+                }
+                self.bar.set_prefix(format!("epoch {epoch}"));
+                self.bar.set_length(*total as u64);
+                self.bar.set_position(*done as u64);
+                self.bar.set_message(format!("loss {loss:.3}"));
+            }
+            Progress::Epoch { row, best, left } => {
+                let line = format!(
+                    "epoch {:3}  loss {:.3}  accuracy {:5.1} %  | validation: loss {:.3}  accuracy {:5.1} %  UAR {:5.1} %  \
+                     | {:.0} s{}",
+                    row.epoch,
+                    row.train_loss,
+                    100.0 * row.train_accuracy,
+                    row.validation_loss,
+                    100.0 * row.validation_accuracy,
+                    100.0 * row.validation_uar,
+                    row.seconds,
+                    if *best { "  best".to_owned() } else { format!("  {left} left") },
+                );
+                if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+            }
+        }
+    }
 }

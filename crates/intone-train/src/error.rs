@@ -111,6 +111,48 @@ pub enum Error {
     /// A part of a split, or a class in it, has no clips.
     #[error("{0}")]
     Empty(String),
+
+    /// A value of the configuration that cannot be.
+    #[error("{key}: expected {expected}, got {actual}")]
+    Config {
+        /// The key, with its table.
+        key: &'static str,
+        /// The values that are allowed.
+        expected: String,
+        /// The value that came.
+        actual: String,
+    },
+
+    /// Training clips that cannot be decoded.
+    #[error("{n_failed} of {n_wanted} clips cannot be read:\n  {}", errors.join("\n  "))]
+    Unreadable {
+        /// Clips that cannot be read.
+        n_failed: usize,
+        /// Clips that were to be read.
+        n_wanted: usize,
+        /// The first errors, each with its file.
+        errors: Vec<String>,
+    },
+
+    /// The loss is not a number any more.
+    #[error("epoch {epoch}, step {step}: the loss is {loss}; a smaller training.learning_rate may help")]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step in it, from 1.
+        step: usize,
+        /// What came.
+        loss: f64,
+    },
+
+    /// A checkpoint that cannot be gone on with.
+    #[error("{}: {what}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 impl Error {

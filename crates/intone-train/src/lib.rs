@@ -1,8 +1,21 @@
 //! From corpora to a trained model: readers, splits, augmentation, the training loop.
 
+pub mod augment;
+pub mod config;
 pub mod corpus;
+pub mod dataset;
 pub mod error;
+pub mod evaluate;
 pub mod fetch;
+pub mod learner;
+pub mod run_log;
 pub mod split;
+pub mod train;
 
+mod checkpoint;
+mod optimizer;
+mod provenance;
+mod random;
+
+pub use config::Config;
 pub use error::{Error, Result};

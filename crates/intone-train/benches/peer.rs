@@ -1,0 +1,78 @@
+//! Our side of the comparison with other frameworks; `reference/bench/compare.py` starts it and asks for rounds.
+//!
+//! `peer train|infer|infer32|front-end` prepares its work, then, for each line on standard input, does it once and answers
+//! with the milliseconds it took. The allocator is the system's, so that both sides can be given the same settings.
+
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use intone::audio::{Audio, SampleRate};
+use intone::features::{Extractor, FrontEnd};
+use intone::model::{Architecture, Model, ModelFile, ModelMeta};
+use intone_train::Config;
+use intone_train::learner::Learner;
+use intone_train::train::Device;
+
+/// Reproducible values in [0, 1), as the front end gives them.
+fn noise(n: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1u32 << 24) as f32
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn work(what: &str) -> Box<dyn FnMut()> {
+    let config = Config::default();
+    let window = config.front_end.window_len();
+    match what {
+        "train" => {
+            let mut learner =
+                Learner::new(&config, 6, &Device::flex()).expect("the reference network is trained here");
+            let windows = noise(32 * window);
+            let classes: Vec<usize> = (0..32).map(|i| i % 6).collect();
+            Box::new(move || assert!(learner.step(windows.clone(), &classes).loss.is_finite()))
+        }
+        "infer" | "infer32" => {
+            let n = if what == "infer" { 1 } else { 32 };
+            let learner =
+                Learner::new(&config, 6, &Device::flex()).expect("the reference network is trained here");
+            let Architecture::Vgg(_) = config.architecture(6) else { unreachable!("the reference is a VGG") };
+            let labels = (0..6).map(|i| i.to_string()).collect();
+            let meta = ModelMeta::new(config.architecture(6), config.front_end.clone(), labels);
+            let model = Model::from_file(&ModelFile::new(meta, learner.tensors())).expect("its own tensors");
+            let windows = noise(n * window);
+            Box::new(move || assert_eq!(model.logits(&windows, n).expect("whole windows").len(), n * 6))
+        }
+        "front-end" => {
+            // 3 s at the rate of the corpora, as decoding leaves them.
+            let samples = noise(48_000).into_iter().map(|x| 0.2 * (x - 0.5)).collect();
+            let audio = Audio::new(samples, SampleRate(16_000)).expect("finite samples");
+            let front_end = FrontEnd::reference();
+            let extractor = Extractor::new(&front_end).expect("the reference front end");
+            Box::new(move || {
+                let audio = audio.resample(SampleRate(front_end.sample_rate_hz)).expect("known rates");
+                assert_eq!(extractor.log_mel(audio.samples()).data().len(), front_end.window_len());
+            })
+        }
+        other => panic!("expected train, infer, infer32 or front-end, got {other}"),
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    // `cargo bench` and `cargo test --benches` add flags of their own.
+    let Some(what) = std::env::args().skip(1).find(|argument| !argument.starts_with("--")) else {
+        return Ok(());
+    };
+    let mut work = work(&what);
+    let mut out = std::io::stdout();
+    for line in std::io::stdin().lock().lines() {
+        let repeats: u32 = line?.trim().parse().unwrap_or(1);
+        let started = Instant::now();
+        (0..repeats).for_each(|_| work());
+        writeln!(out, "{}", started.elapsed().as_secs_f64() * 1e3 / f64::from(repeats))?;
+        out.flush()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! How good a model is on clips whose truth is known: probabilities for each clip, and figures computed from them alone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use intone::Emotion;
+use intone::features::{Frames, FrontEnd};
+use intone::model::Model;
+use rand::RngExt;
+use serde::Serialize;
+
+use crate::corpus::Clip;
+use crate::dataset::window_starts;
+use crate::error::{Error, Result};
+use crate::random::{Purpose, stream};
+
+/// Windows that go through the network together.
+const BATCH: usize = 32;
+
+/// Number of classes.
+const N_CLASSES: usize = Emotion::ALL.len();
+
+/// Resamples of the speaker bootstrap.
+const N_BOOTSTRAP: usize = 2000;
+
+/// What a model says about one clip whose truth is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The clip's identity.
+    pub clip: String,
+    /// Its corpus.
+    pub corpus: String,
+    /// Its speaker, with the corpus.
+    pub speaker: String,
+    /// The speaker's sex, empty where unknown.
+    pub sex: String,
+    /// The sentence, empty where unknown.
+    pub sentence: String,
+    /// The intended emotion.
+    pub truth: Emotion,
+    /// Probabilities in the order of [`Emotion::ALL`], sum 1.
+    pub probabilities: [f32; N_CLASSES],
+}
+
+impl Prediction {
+    /// The class with the highest probability.
+    pub fn answer(&self) -> usize {
+        (0..N_CLASSES).max_by(|&a, &b| self.probabilities[a].total_cmp(&self.probabilities[b])).unwrap_or(0)
+    }
+}
+
+/// The model's answers for clips whose features are `frames`: the mean of the probabilities of their windows, as
+/// [`intone::Recognizer`] answers.
+///
+/// # Errors
+/// Features that do not fit the model.
+pub fn predict(
+    model: &Model,
+    front_end: &FrontEnd,
+    clips: &[Clip],
+    frames: &[Frames],
+) -> Result<Vec<Prediction>> {
+    let len = front_end.window_len();
+    let places: Vec<(usize, usize)> = frames
+        .iter()
+        .enumerate()
+        .flat_map(|(clip, f)| {
+            window_starts(f.range().end, front_end).into_iter().map(move |start| (clip, start))
+        })
+        .collect();
+    let mut sums = vec![([0.0f64; N_CLASSES], 0usize); clips.len()];
+    for batch in places.chunks(BATCH) {
+        let mut windows = vec![0.0; batch.len() * len];
+        for (window, &(clip, start)) in windows.chunks_exact_mut(len).zip(batch) {
+            frames[clip].window(front_end, start, window)?;
+        }
+        let logits = model.logits(&windows, batch.len())?;
+        for (logits, &(clip, _)) in logits.chunks_exact(N_CLASSES).zip(batch) {
+            let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let powers: Vec<f64> = logits.iter().map(|l| f64::from(l - top).exp()).collect();
+            let total: f64 = powers.iter().sum();
+            let (sum, n) = &mut sums[clip];
+            sum.iter_mut().zip(powers).for_each(|(s, p)| *s += p / total);
+            *n += 1;
+        }
+    }
+    let prediction = |(clip, (sum, n)): (&Clip, ([f64; N_CLASSES], usize))| Prediction {
+        clip: clip.id.clone(),
+        corpus: clip.corpus.clone(),
+        speaker: clip.speaker.clone(),
+        sex: clip.sex.map(|sex| format!("{sex:?}").to_lowercase()).unwrap_or_default(),
+        sentence: clip.sentence.clone().unwrap_or_default(),
+        truth: clip.emotion,
+        probabilities: sum.map(|s| (s / n as f64) as f32),
+    };
+    Ok(clips.iter().zip(sums).map(prediction).collect())
+}
+
+/// Writes `clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad`.
+///
+/// # Errors
+/// What the operating system says.
+pub fn write_predictions(predictions: &[Prediction], path: &Path) -> Result<()> {
+    let mut writer = csv::Writer::from_path(path).map_err(|e| table_error(path, &e))?;
+    let mut header = vec!["clip", "corpus", "speaker", "sex", "sentence", "truth"];
+    header.extend(Emotion::ALL.map(Emotion::name));
+    writer.write_record(&header).map_err(|e| table_error(path, &e))?;
+    for p in predictions {
+        let mut row =
+            vec![p.clip.clone(), p.corpus.clone(), p.speaker.clone(), p.sex.clone(), p.sentence.clone()];
+        row.push(p.truth.name().to_owned());
+        row.extend(p.probabilities.iter().map(f32::to_string));
+        writer.write_record(&row).map_err(|e| table_error(path, &e))?;
+    }
+    writer.flush().map_err(Error::io(path))
+}
+
+fn table_error(path: &Path, error: &csv::Error) -> Error {
+    Error::Table { path: path.to_path_buf(), line: None, what: error.to_string() }
+}
+
+/// A figure with its 95 % interval, all as fractions of 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Figure {
+    /// On the clips as they are.
+    pub value: f64,
+    /// The 2.5th percentile over resampled speakers.
+    pub low: f64,
+    /// The 97.5th percentile.
+    pub high: f64,
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} % [{:.1}, {:.1}]", 100.0 * self.value, 100.0 * self.low, 100.0 * self.high)
+    }
+}
+
+/// The figures of a set of predictions.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Scores {
+    /// Number of clips.
+    pub n: usize,
+    /// Number of speakers.
+    pub n_speakers: usize,
+    /// Share of clips that are right.
+    pub accuracy: Figure,
+    /// Unweighted average recall: the mean over classes of the share that is right.
+    pub uar: Figure,
+    /// Clips by truth (row) and answer (column), in the order of [`Emotion::ALL`].
+    pub confusion: [[usize; N_CLASSES]; N_CLASSES],
+}
+
+/// Accuracy and UAR with intervals from a bootstrap over speakers (2,000 resamples): clips of one voice are not
+/// independent, so voices are resampled and not clips.
+///
+/// # Errors
+/// [`Error::Empty`] for no predictions.
+pub fn score(predictions: &[Prediction], seed: u64) -> Result<Scores> {
+    if predictions.is_empty() {
+        return Err(Error::Empty("there are no predictions to score".to_owned()));
+    }
+    let mut by_speaker: BTreeMap<&str, Confusion> = BTreeMap::new();
+    for p in predictions {
+        by_speaker.entry(&p.speaker).or_default().0[p.truth.index()][p.answer()] += 1;
+    }
+    let speakers: Vec<Confusion> = by_speaker.into_values().collect();
+    let whole = Confusion::sum(speakers.iter());
+    let mut rng = stream(seed, Purpose::Bootstrap, 0, 0);
+    let (mut accuracies, mut uars): (Vec<f64>, Vec<f64>) = (0..N_BOOTSTRAP)
+        .map(|_| {
+            let drawn = (0..speakers.len()).map(|_| &speakers[rng.random_range(0..speakers.len())]);
+            let confusion = Confusion::sum(drawn);
+            (confusion.accuracy(), confusion.uar())
+        })
+        .unzip();
+    Ok(Scores {
+        n: predictions.len(),
+        n_speakers: speakers.len(),
+        accuracy: figure(whole.accuracy(), &mut accuracies),
+        uar: figure(whole.uar(), &mut uars),
+        confusion: whole.0,
+    })
+}
+
+fn figure(value: f64, resampled: &mut [f64]) -> Figure {
+    resampled.sort_unstable_by(f64::total_cmp);
+    let at = |share: f64| resampled[((resampled.len() - 1) as f64 * share).round() as usize];
+    Figure { value, low: at(0.025), high: at(0.975) }
+}
+
+/// Mean cross-entropy of the pooled probabilities, nats.
+pub fn cross_entropy(predictions: &[Prediction]) -> f64 {
+    let of = |p: &Prediction| -f64::from(p.probabilities[p.truth.index()].max(f32::MIN_POSITIVE)).ln();
+    predictions.iter().map(of).sum::<f64>() / predictions.len().max(1) as f64
+}
+
+#[derive(Debug, Clone, Default)]
+struct Confusion([[usize; N_CLASSES]; N_CLASSES]);
+
+impl Confusion {
+    fn sum<'a>(parts: impl Iterator<Item = &'a Confusion>) -> Confusion {
+        parts.fold(Confusion::default(), |mut sum, part| {
+            let cells = sum.0.iter_mut().flatten().zip(part.0.iter().flatten());
+            cells.for_each(|(s, p)| *s += p);
+            sum
+        })
+    }
+
+    fn accuracy(&self) -> f64 {
+        let right: usize = (0..N_CLASSES).map(|i| self.0[i][i]).sum();
+        right as f64 / self.0.iter().flatten().sum::<usize>().max(1) as f64
+    }
+
+    /// Over the classes that occur.
+    fn uar(&self) -> f64 {
+        let recalls: Vec<f64> = (0..N_CLASSES)
+            .filter_map(|i| {
+                let n: usize = self.0[i].iter().sum();
+                (n > 0).then(|| self.0[i][i] as f64 / n as f64)
+            })
+            .collect();
+        recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(speaker: usize, truth: Emotion, answer: Emotion) -> Prediction {
+        let mut probabilities = [0.1; N_CLASSES];
+        probabilities[answer.index()] = 0.5;
+        Prediction {
+            clip: format!("c/{speaker}"),
+            corpus: "c".to_owned(),
+            speaker: format!("c/{speaker}"),
+            sex: String::new(),
+            sentence: String::new(),
+            truth,
+            probabilities,
+        }
+    }
+
+    #[test]
+    fn uar_weighs_classes_and_accuracy_weighs_clips() {
+        let mut predictions: Vec<Prediction> =
+            (0..9).map(|i| prediction(i, Emotion::Angry, Emotion::Angry)).collect();
+        predictions.push(prediction(9, Emotion::Sad, Emotion::Fear));
+        let scores = score(&predictions, 1).unwrap();
+        assert_eq!((scores.n, scores.n_speakers), (10, 10));
+        assert!((scores.accuracy.value - 0.9).abs() < 1e-12);
+        assert!((scores.uar.value - 0.5).abs() < 1e-12);
+        assert_eq!(scores.confusion[Emotion::Sad.index()][Emotion::Fear.index()], 1);
+        assert!((cross_entropy(&predictions) - (9.0 * 2.0f64.ln() + 10.0f64.ln()) / 10.0).abs() < 1e-6);
+        assert!(score(&[], 1).is_err());
+    }
+
+    #[test]
+    fn the_interval_is_that_of_speakers() {
+        // Two kinds of speakers, always right and always wrong: as if 40 coins were thrown, whatever the number of clips.
+        let clips = (0..40).flat_map(|speaker| {
+            let answer = if speaker % 2 == 0 { Emotion::Happy } else { Emotion::Sad };
+            (0..50).map(move |_| prediction(speaker, Emotion::Happy, answer))
+        });
+        let scores = score(&clips.collect::<Vec<_>>(), 1).unwrap();
+        // The binomial's standard error is 0.079, so the interval is about 0.155 on both sides.
+        let width = scores.accuracy.high - scores.accuracy.low;
+        assert!((0.25..0.36).contains(&width), "{:?}", scores.accuracy);
+        assert!(scores.accuracy.low < 0.5 && scores.accuracy.high > 0.5);
+    }
+}

@@ -1,0 +1,323 @@
+//! The training loop, and the folder that a run leaves behind.
+//!
+//! ```text
+//! config.toml               the resolved configuration
+//! split.csv                 which clip stood on which side
+//! log.csv                   one row an epoch
+//! checkpoint.safetensors    network, optimiser and place: goes on as if never cut
+//! best.safetensors          the model file of the best epoch
+//! validation.csv            its predictions for the validation clips
+//! predictions.csv           its predictions for the test clips, made once, at the end
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+pub use burn::tensor::Device;
+use intone::Emotion;
+use intone::features::{Frames, FrontEnd};
+use intone::model::{Model, ModelFile, Precision};
+
+use crate::checkpoint::{self, Best, State};
+use crate::config::Config;
+use crate::corpus::Clip;
+use crate::dataset::{TrainingSet, load_features};
+use crate::error::{Error, Result};
+use crate::evaluate::{Prediction, Scores, cross_entropy, predict, score, write_predictions};
+use crate::learner::Learner;
+use crate::provenance::{self, Results};
+use crate::random::{Purpose, permutation, stream};
+use crate::run_log::{Epoch, RunLog};
+use crate::split::{Part, Split};
+
+/// Where a run happens.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The folder of the run.
+    pub out: PathBuf,
+    /// Where features are kept between runs.
+    pub cache: Option<PathBuf>,
+    /// Go on with the run that the folder holds.
+    pub resume: bool,
+    /// What computes.
+    pub device: Device,
+}
+
+/// What a run tells while it works.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// Features of this many training and validation clips are to be loaded, and so many are.
+    Features {
+        /// Clips that are done.
+        done: usize,
+        /// All clips.
+        total: usize,
+    },
+    /// A step was taken.
+    Step {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// Steps of this epoch that are done.
+        done: usize,
+        /// Steps in an epoch.
+        total: usize,
+        /// Mean loss of the epoch so far.
+        loss: f64,
+    },
+    /// An epoch is over.
+    Epoch {
+        /// Its row in the log.
+        row: Epoch,
+        /// Whether it is the best so far.
+        best: bool,
+        /// Epochs until patience ends if none is better.
+        left: usize,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It was asked to stop; [`RunOptions::resume`] goes on from here.
+    Interrupted {
+        /// The epoch that was running.
+        epoch: usize,
+    },
+    /// It is complete.
+    Finished {
+        /// The epoch whose model was kept.
+        best_epoch: usize,
+        /// On the validation clips. The epoch was chosen by these: they flatter.
+        validation: Scores,
+        /// On the test clips, where the split has any.
+        test: Option<Scores>,
+    },
+}
+
+/// Trains a network as `config` says on the clips of `split`, in the folder `options.out`. Set `stop` to have it save
+/// and return after the running step.
+///
+/// # Errors
+/// A configuration out of range, a class without training clips, a clip that cannot be read, a folder that holds another
+/// run, a loss that is no number.
+pub fn train(
+    config: &Config,
+    split: &Split,
+    options: &RunOptions,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Outcome> {
+    config.validate()?;
+    check_classes(split)?;
+    let run = Run::open(config, split, options)?;
+    let (train_frames, validation_frames) = run.features(options.cache.as_deref(), progress)?;
+    let set = TrainingSet::new(split.train(), train_frames, &config.front_end, &config.augment, config.seed);
+    let n_batches = set.len().div_ceil(config.training.batch_size);
+    let (mut state, mut learner) = run.restore()?;
+    let mut log = RunLog::open(&options.out.join("log.csv"), state.epoch)?;
+
+    while !is_over(&state, config) {
+        let mut order_rng = stream(config.seed, Purpose::Order, state.epoch as u64, 0);
+        let order = permutation(set.len(), &mut order_rng);
+        while state.batch < n_batches {
+            if stop.load(Ordering::Relaxed) {
+                run.checkpoint(&state, &learner)?;
+                return Ok(Outcome::Interrupted { epoch: state.epoch });
+            }
+            let started = Instant::now();
+            let clips = order.chunks(config.training.batch_size).nth(state.batch).unwrap_or_default();
+            let (windows, classes) = set.batch(state.epoch, clips)?;
+            let step = learner.step(windows, &classes);
+            if !step.loss.is_finite() {
+                return Err(Error::Diverged { epoch: state.epoch, step: state.batch + 1, loss: step.loss });
+            }
+            state.batch += 1;
+            state.n_right += step.n_right;
+            state.n_seen += classes.len();
+            state.loss_sum += step.loss * classes.len() as f64;
+            state.seconds += started.elapsed().as_secs_f64();
+            let loss = state.loss_sum / state.n_seen as f64;
+            progress(Progress::Step { epoch: state.epoch, done: state.batch, total: n_batches, loss });
+        }
+        let started = Instant::now();
+        let file = run.model_file(&learner);
+        let predictions = run.evaluate(&file, split.validation(), &validation_frames)?;
+        let scores = score(&predictions, config.seed)?;
+        let accuracy = scores.accuracy.value;
+        let best = state.best.is_none_or(|best| accuracy > best.accuracy);
+        if best {
+            state.best = Some(Best { epoch: state.epoch, accuracy });
+            run.keep(file, &scores, &predictions)?;
+        }
+        let row = Epoch {
+            epoch: state.epoch,
+            train_loss: state.loss_sum / state.n_seen as f64,
+            train_accuracy: state.n_right as f64 / state.n_seen as f64,
+            validation_loss: cross_entropy(&predictions),
+            validation_accuracy: accuracy,
+            validation_uar: scores.uar.value,
+            seconds: state.seconds + started.elapsed().as_secs_f64(),
+        };
+        log.append(&row)?;
+        state = State { epoch: state.epoch + 1, best: state.best, ..run.start_state() };
+        run.checkpoint(&state, &learner)?;
+        progress(Progress::Epoch { row, best, left: epochs_left(&state, config) });
+    }
+    run.finish(&state, options.cache.as_deref())
+}
+
+/// Whether `max_epochs` are done or patience is at its end.
+fn is_over(state: &State, config: &Config) -> bool {
+    epochs_left(state, config) == 0
+}
+
+/// Epochs that remain if none of them is better than the best so far.
+fn epochs_left(state: &State, config: &Config) -> usize {
+    let last = state.best.map_or(usize::MAX, |best| best.epoch.saturating_add(config.training.patience));
+    (last.min(config.training.max_epochs) + 1).saturating_sub(state.epoch)
+}
+
+/// Every class must be there to be learned, and there must be something to choose the epoch by.
+fn check_classes(split: &Split) -> Result<()> {
+    if split.validation().is_empty() {
+        let protocol = split.protocol();
+        return Err(Error::Empty(format!(
+            "split '{protocol}' has no validation clips: the best epoch cannot be chosen"
+        )));
+    }
+    for emotion in Emotion::ALL {
+        if !split.train().iter().any(|clip| clip.emotion == emotion) {
+            return Err(Error::Empty(format!(
+                "no training clip shows '{emotion}': the {} training clips must show all six emotions",
+                split.train().len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What stays the same during a run.
+struct Run<'a> {
+    config: &'a Config,
+    split: &'a Split,
+    out: &'a Path,
+    resume: bool,
+    split_hash: String,
+    device: Device,
+}
+
+impl<'a> Run<'a> {
+    /// Makes the folder, and writes down what is to be done.
+    fn open(config: &'a Config, split: &'a Split, options: &'a RunOptions) -> Result<Run<'a>> {
+        let out = options.out.as_path();
+        std::fs::create_dir_all(out).map_err(Error::io(out))?;
+        let there = checkpoint_path(out).exists();
+        if there && !options.resume {
+            let what = "it holds a run already: resume it, or choose another folder".to_owned();
+            return Err(Error::Checkpoint { path: checkpoint_path(out), what });
+        }
+        let split_hash = provenance::split_hash(split);
+        if !there {
+            let path = out.join("config.toml");
+            std::fs::write(&path, config.to_toml()).map_err(Error::io(&path))?;
+            crate::split::write_csv(split, &out.join("split.csv"))?;
+        }
+        let device = options.device.clone();
+        Ok(Run { config, split, out, resume: there, split_hash, device })
+    }
+
+    /// Features of the training and of the validation clips.
+    fn features(
+        &self,
+        cache: Option<&Path>,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<(Vec<Frames>, Vec<Frames>)> {
+        let (train, validation) = (self.split.train(), self.split.validation());
+        let total = train.len() + validation.len();
+        let load = |clips: &[Clip], before: usize| {
+            let tell = |done: usize| progress(Progress::Features { done: before + done, total });
+            load_features(clips, self.front_end(), cache, &tell)
+        };
+        Ok((load(train, 0)?, load(validation, train.len())?))
+    }
+
+    fn front_end(&self) -> &FrontEnd {
+        &self.config.front_end
+    }
+
+    fn start_state(&self) -> State {
+        State::start(self.config.to_toml(), self.split_hash.clone())
+    }
+
+    /// The place, network and optimiser to begin or go on with.
+    fn restore(&self) -> Result<(State, Learner)> {
+        let mut learner = Learner::new(self.config, Emotion::ALL.len(), &self.device)?;
+        if !self.resume {
+            return Ok((self.start_state(), learner));
+        }
+        let path = checkpoint_path(self.out);
+        let (state, tensors, adam) = checkpoint::read(&path)?;
+        let refuse = |what: &str| Err(Error::Checkpoint { path: path.clone(), what: what.to_owned() });
+        if state.config != self.config.to_toml() {
+            return refuse("it belongs to another configuration; see config.toml beside it");
+        }
+        if state.split_hash != self.split_hash {
+            return refuse("it belongs to other data or another split; see split.csv beside it");
+        }
+        learner.restore(&tensors, adam)?;
+        Ok((state, learner))
+    }
+
+    fn model_file(&self, learner: &Learner) -> ModelFile {
+        let meta = provenance::model_meta(self.config, self.split, &self.split_hash);
+        ModelFile::new(meta, learner.tensors())
+    }
+
+    fn evaluate(&self, file: &ModelFile, clips: &[Clip], frames: &[Frames]) -> Result<Vec<Prediction>> {
+        predict(&Model::from_file(file)?, self.front_end(), clips, frames)
+    }
+
+    /// Keeps the model of the best epoch so far.
+    fn keep(&self, mut file: ModelFile, scores: &Scores, predictions: &[Prediction]) -> Result<()> {
+        file.meta.provenance.note(Part::Validation, scores);
+        file.write(self.best_path(), Precision::F32)?;
+        write_predictions(predictions, &self.out.join("validation.csv"))
+    }
+
+    fn checkpoint(&self, state: &State, learner: &Learner) -> Result<()> {
+        checkpoint::write(&checkpoint_path(self.out), state, &learner.tensors(), &learner.adam)
+    }
+
+    fn best_path(&self) -> PathBuf {
+        self.out.join("best.safetensors")
+    }
+
+    /// Looks at the test clips, once, with the model that was kept.
+    fn finish(&self, state: &State, cache: Option<&Path>) -> Result<Outcome> {
+        let mut file = ModelFile::open(self.best_path())?;
+        let part = |part: Part| -> Result<Vec<Prediction>> {
+            let clips = self.split.part(part);
+            let frames = load_features(clips, self.front_end(), cache, &|_| ())?;
+            self.evaluate(&file, clips, &frames)
+        };
+        let validation = score(&part(Part::Validation)?, self.config.seed)?;
+        let test = if self.split.test().is_empty() {
+            None
+        } else {
+            let predictions = part(Part::Test)?;
+            write_predictions(&predictions, &self.out.join("predictions.csv"))?;
+            Some(score(&predictions, self.config.seed)?)
+        };
+        if let Some(test) = &test {
+            file.meta.provenance.note(Part::Test, test);
+            file.write(self.best_path(), Precision::F32)?;
+        }
+        let best_epoch = state.best.map_or(0, |best| best.epoch);
+        Ok(Outcome::Finished { best_epoch, validation, test })
+    }
+}
+
+fn checkpoint_path(out: &Path) -> PathBuf {
+    out.join("checkpoint.safetensors")
+}

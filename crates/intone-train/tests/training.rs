@@ -1,0 +1,214 @@
+//! Training on a tiny corpus of tones: it learns, it resumes to the same result, and it refuses what cannot be.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use intone::Emotion;
+use intone::model::ModelFile;
+use intone_train::config::Config;
+use intone_train::corpus::read_roots;
+use intone_train::run_log::{self, Epoch};
+use intone_train::split::{Protocol, Split};
+use intone_train::train::{Device, Outcome, Progress, RunOptions, train};
+
+/// A folder for each emotion, four speakers, two clips of each: a tone whose pitch is the class, in noise.
+fn write_corpus(root: &Path) {
+    let mut state = 1u32;
+    let mut noise = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1u32 << 24) as f32 - 0.5
+    };
+    let mut manifest = String::from("path,label,speaker,split\n");
+    for emotion in Emotion::ALL {
+        for speaker in 0..4 {
+            for take in 0..2 {
+                let name = format!("{emotion}-{speaker}-{take}.wav");
+                let spec = hound::WavSpec {
+                    channels: 1,
+                    sample_rate: 16_000,
+                    bits_per_sample: 16,
+                    sample_format: hound::SampleFormat::Int,
+                };
+                let mut writer = hound::WavWriter::create(root.join(&name), spec).unwrap();
+                let pitch_hz = 200.0 * 1.6f32.powi(emotion.index() as i32) * (1.0 + 0.02 * speaker as f32);
+                for i in 0..8_000 + 400 * take {
+                    let tone = (std::f32::consts::TAU * pitch_hz * i as f32 / 16_000.0).sin();
+                    writer.write_sample((8_000.0 * (0.5 * tone + 0.05 * noise())) as i16).unwrap();
+                }
+                writer.finalize().unwrap();
+                let part = ["train", "train", "validation", "test"][speaker];
+                manifest.push_str(&format!("{name},{emotion},s{speaker},{part}\n"));
+            }
+        }
+    }
+    std::fs::write(root.join("manifest.csv"), manifest).unwrap();
+}
+
+/// A network that trains in a moment, with every ingredient of the large one.
+fn config(root: &Path) -> Config {
+    let path = root.join("tiny.toml");
+    let text = format!(
+        "protocol = 'manifest'\n\
+         [front_end]\nn_mels = 16\nn_frames = 16\nn_fft = 1024\n\
+         [model]\nname = 'vgg'\nchannels = [32, 32]\nconvs_per_block = [2, 1]\ndense = [16]\n\
+         block_dropout = [0.1, 0.1]\ndense_dropout = [0.1]\n\
+         [training]\nbatch_size = 5\nlearning_rate = 0.003\nmax_epochs = 8\npatience = 8\n\
+         [augment]\ntime_mask_frames = 4\nfrequency_mask_bands = 2\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path, &[]).unwrap()
+}
+
+fn split(root: &Path) -> Split {
+    Protocol::Manifest.split(&read_roots(&[root.to_path_buf()]).unwrap()).unwrap()
+}
+
+fn options(out: &Path, resume: bool) -> RunOptions {
+    RunOptions {
+        out: out.to_path_buf(),
+        cache: Some(out.with_extension("cache")),
+        resume,
+        device: Device::flex(),
+    }
+}
+
+/// Everything that must not depend on when a run was cut: weights, and the log without its clock.
+fn result(out: &Path) -> (ModelFile, Vec<Epoch>, Vec<String>) {
+    let mut log = run_log::read(&out.join("log.csv")).unwrap();
+    log.iter_mut().for_each(|row| row.seconds = 0.0);
+    let mut file = ModelFile::open(out.join("best.safetensors")).unwrap();
+    file.meta.provenance.created = String::new();
+    let texts = ["predictions.csv", "validation.csv", "config.toml", "split.csv"];
+    (file, log, texts.map(|name| std::fs::read_to_string(out.join(name)).unwrap()).to_vec())
+}
+
+#[test]
+fn a_run_that_is_cut_and_resumed_gives_the_same_result_to_the_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    write_corpus(&data);
+    let (config, split) = (config(dir.path()), split(&data));
+    let go_on = AtomicBool::new(false);
+
+    let whole = dir.path().join("whole");
+    let outcome = train(&config, &split, &options(&whole, false), &go_on, &|_| ()).unwrap();
+    let Outcome::Finished { best_epoch, test: Some(test), .. } = outcome else { panic!("{outcome:?}") };
+    assert!((1..=8).contains(&best_epoch));
+    assert_eq!((test.n, test.n_speakers), (12, 1));
+    assert!(test.accuracy.value > 0.5, "tones are easily told apart: {test:?}");
+    let log = run_log::read(&whole.join("log.csv")).unwrap();
+    assert!(log.last().unwrap().train_loss < 0.7 * log[0].train_loss, "{log:?}");
+
+    // Cut in the middle of an epoch, then between two epochs, then left to end; on one thread and on three.
+    let cut = dir.path().join("cut");
+    for (n_threads, cut_at) in [(1, Some((2, 3))), (3, Some((4, 0))), (1, None)] {
+        let stop = AtomicBool::new(false);
+        let watch = |progress: Progress| match (progress, cut_at) {
+            (Progress::Step { epoch, done, .. }, Some((at_epoch, at_step)))
+                if epoch == at_epoch && done == at_step =>
+            {
+                stop.store(true, Ordering::Relaxed);
+            }
+            (Progress::Epoch { row, .. }, Some((at_epoch, 0))) if row.epoch + 1 == at_epoch => {
+                stop.store(true, Ordering::Relaxed);
+            }
+            _ => (),
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        let resume = cut.exists();
+        let outcome = pool.install(|| train(&config, &split, &options(&cut, resume), &stop, &watch)).unwrap();
+        match cut_at {
+            Some((epoch, _)) => assert_eq!(outcome, Outcome::Interrupted { epoch }),
+            None => assert!(matches!(outcome, Outcome::Finished { .. })),
+        }
+    }
+    assert!(result(&cut) == result(&whole));
+
+    // A finished run that is resumed has nothing left to do and says the same.
+    train(&config, &split, &options(&cut, true), &go_on, &|_| ()).unwrap();
+    assert!(result(&cut) == result(&whole));
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    write_corpus(&data);
+    let stop = AtomicBool::new(false);
+    let refused = |config: &Config, split: &Split, out: &Path, resume: bool| {
+        train(config, split, &options(out, resume), &stop, &|_| ()).unwrap_err().to_string()
+    };
+    let whole = split(&data);
+
+    let fine = config(dir.path());
+    let mut out_of_range = fine.clone();
+    out_of_range.training.batch_size = 0;
+    let message = refused(&out_of_range, &whole, &dir.path().join("a"), false);
+    assert!(message.contains("training.batch_size"), "{message}");
+
+    let clips = whole.iter().map(|(part, clip)| (part, clip.clone())).collect::<Vec<_>>();
+    let without = |emotion: Emotion| {
+        let kept = clips.iter().filter(|(_, clip)| clip.emotion != emotion).map(|(_, clip)| clip.clone());
+        Split::new("manifest", kept, |clip| clip.part).unwrap()
+    };
+    let message = refused(&fine, &without(Emotion::Fear), &dir.path().join("b"), false);
+    assert!(message.contains("no training clip shows 'fear'"), "{message}");
+
+    let no_validation = Split::new("manifest", clips.iter().map(|(_, clip)| clip.clone()), |clip| {
+        clip.part.filter(|part| part.name() != "validation")
+    });
+    let message = refused(&fine, &no_validation.unwrap(), &dir.path().join("c"), false);
+    assert!(message.contains("no validation clips"), "{message}");
+
+    let damaged = data.join("angry-0-0.wav");
+    let intact = std::fs::read(&damaged).unwrap();
+    std::fs::write(&damaged, b"RIFF").unwrap();
+    let message = refused(&fine, &split(&data), &dir.path().join("d"), false);
+    assert!(message.contains("1 of 24 clips") && message.contains("angry-0-0.wav"), "{message}");
+    std::fs::write(&damaged, intact).unwrap();
+
+    let out = dir.path().join("e");
+    let mut short = fine.clone();
+    short.training.max_epochs = 1;
+    train(&short, &whole, &options(&out, false), &stop, &|_| ()).unwrap();
+    let message = refused(&short, &whole, &out, false);
+    assert!(message.contains("holds a run already"), "{message}");
+    let message = refused(&Config { seed: 9, ..short.clone() }, &whole, &out, true);
+    assert!(message.contains("another configuration"), "{message}");
+    let message = refused(&short, &without(Emotion::Happy), &out, true);
+    assert!(message.contains("no training clip"), "{message}");
+    std::fs::write(out.join("checkpoint.safetensors"), b"{}").unwrap();
+    let message = refused(&short, &whole, &out, true);
+    assert!(message.contains("checkpoint.safetensors"), "{message}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    write_corpus(dir.path());
+    let config = config(dir.path());
+    let split = split(dir.path());
+    let out = dir.path().join("run");
+    let stop = AtomicBool::new(false);
+    let watch = |progress: Progress| {
+        if matches!(&progress, Progress::Epoch { row, .. } if row.epoch == 1) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    train(&config, &split, &options(&out, false), &stop, &watch).unwrap();
+    // Weights that have run away.
+    let path = out.join("checkpoint.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let n_header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(bytes[8..8 + n_header].to_vec()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&header).unwrap();
+    let start = json["model/output.weight"]["data_offsets"][0].as_u64().unwrap() as usize + 8 + n_header;
+    bytes[start..start + 4].copy_from_slice(&f32::MAX.to_le_bytes());
+    bytes[start + 4..start + 8].copy_from_slice(&f32::MAX.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    stop.store(false, Ordering::Relaxed);
+    let message = train(&config, &split, &options(&out, true), &stop, &|_| ()).unwrap_err().to_string();
+    assert!(message.contains("epoch 2, step 1") && message.contains("learning_rate"), "{message}");
+}
