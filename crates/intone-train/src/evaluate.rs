@@ -148,7 +148,7 @@ pub struct Scores {
     /// Unweighted average recall: the mean over classes of the share that is right.
     pub uar: Figure,
     /// Clips by truth (row) and answer (column), in the order of [`Emotion::ALL`].
-    pub confusion: [[usize; N_CLASSES]; N_CLASSES],
+    pub confusion: Box<[[usize; N_CLASSES]; N_CLASSES]>,
 }
 
 /// Accuracy and UAR with intervals from a bootstrap over speakers (2,000 resamples): clips of one voice are not
@@ -179,7 +179,7 @@ pub fn score(predictions: &[Prediction], seed: u64) -> Result<Scores> {
         n_speakers: speakers.len(),
         accuracy: figure(whole.accuracy(), &mut accuracies),
         uar: figure(whole.uar(), &mut uars),
-        confusion: whole.0,
+        confusion: Box::new(whole.0),
     })
 }
 

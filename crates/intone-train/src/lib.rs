@@ -3,6 +3,7 @@
 pub mod augment;
 pub mod config;
 pub mod corpus;
+pub mod curve;
 pub mod dataset;
 pub mod error;
 pub mod evaluate;

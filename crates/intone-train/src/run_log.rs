@@ -41,6 +41,10 @@ impl RunLog {
         Ok(RunLog { path: path.to_path_buf(), rows })
     }
 
+    pub(crate) fn rows(&self) -> &[Epoch] {
+        &self.rows
+    }
+
     pub(crate) fn append(&mut self, row: &Epoch) -> Result<()> {
         self.rows.push(*row);
         let temporary = self.path.with_extension("tmp");

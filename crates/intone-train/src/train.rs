@@ -4,6 +4,7 @@
 //! config.toml               the resolved configuration
 //! split.csv                 which clip stood on which side
 //! log.csv                   one row an epoch
+//! curve.svg                 the same as a picture
 //! checkpoint.safetensors    network, optimiser and place: goes on as if never cut
 //! best.safetensors          the model file of the best epoch
 //! validation.csv            its predictions for the validation clips
@@ -22,6 +23,7 @@ use intone::model::{Model, ModelFile, Precision};
 use crate::checkpoint::{self, Best, State};
 use crate::config::Config;
 use crate::corpus::Clip;
+use crate::curve::write_curve;
 use crate::dataset::{TrainingSet, load_features};
 use crate::error::{Error, Result};
 use crate::evaluate::{Prediction, Scores, cross_entropy, predict, score, write_predictions};
@@ -160,6 +162,7 @@ pub fn train(
             seconds: state.seconds + started.elapsed().as_secs_f64(),
         };
         log.append(&row)?;
+        write_curve(log.rows(), state.best.map_or(0, |best| best.epoch), &options.out.join("curve.svg"))?;
         state = State { epoch: state.epoch + 1, best: state.best, ..run.start_state() };
         run.checkpoint(&state, &learner)?;
         progress(Progress::Epoch { row, best, left: epochs_left(&state, config) });

@@ -1,5 +1,7 @@
 //! Training on a tiny corpus of tones: it learns, it resumes to the same result, and it refuses what cannot be.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,14 +49,12 @@ fn write_corpus(root: &Path) {
 /// A network that trains in a moment, with every ingredient of the large one.
 fn config(root: &Path) -> Config {
     let path = root.join("tiny.toml");
-    let text = format!(
-        "protocol = 'manifest'\n\
+    let text = "protocol = 'manifest'\n\
          [front_end]\nn_mels = 16\nn_frames = 16\nn_fft = 1024\n\
          [model]\nname = 'vgg'\nchannels = [32, 32]\nconvs_per_block = [2, 1]\ndense = [16]\n\
          block_dropout = [0.1, 0.1]\ndense_dropout = [0.1]\n\
          [training]\nbatch_size = 5\nlearning_rate = 0.003\nmax_epochs = 8\npatience = 8\n\
-         [augment]\ntime_mask_frames = 4\nfrequency_mask_bands = 2\n"
-    );
+         [augment]\ntime_mask_frames = 4\nfrequency_mask_bands = 2\n";
     std::fs::write(&path, text).unwrap();
     Config::load(&path, &[]).unwrap()
 }

@@ -487,6 +487,7 @@ macro_rules! kernels {
         }
 
         #[$attr]
+        #[allow(clippy::too_many_arguments, reason = "the tensors of one layer's way back")]
         unsafe fn pool_grad_sums(y: &[f32], width: usize, affine: &Affine, dropout: Dropout, first: u32, d_out: &[f32], sum: &mut [f32], sum_y: &mut [f32]) {
             let blocks = affine.scale.len() / BLOCK;
             let half = width / 2;
