@@ -36,6 +36,8 @@ pub(super) const PUBLISHED: Published = Published {
     n_usable: 7438,
     n_speakers: 91,
     read,
+    stems: || published_files().map(|file| file.stem()).collect(),
+    speaker_of: |stem| stem.split('_').next().unwrap_or_default(),
 };
 
 /// The twelve sentences: "Don't forget a jacket", "It's eleven o'clock", "I'm on my way to the meeting", "I think I

@@ -78,6 +78,7 @@ impl Draft {
         self.excluded.extend(paths.into_iter().map(|path| Exclusion {
             corpus: corpus(&path).to_owned(),
             path,
+            id: None,
             reason: Reason::MacOs,
         }));
     }
@@ -100,22 +101,24 @@ impl Draft {
                     continue;
                 }
             };
-            let mut exclude = |corpus_name: String, path: PathBuf, reason: Reason| {
-                corpus.excluded.push(Exclusion { path, corpus: corpus_name, reason });
+            let label = match by_id.get(&candidate.id) {
+                Some(kept) => Err(Reason::SameClip(kept.clone())),
+                None => {
+                    by_id.insert(candidate.id.clone(), candidate.path.clone());
+                    candidate.label.clone()
+                }
             };
-            if let Some(kept) = by_id.get(&candidate.id) {
-                exclude(candidate.corpus, candidate.path, Reason::SameClip(kept.clone()));
-                continue;
-            }
-            by_id.insert(candidate.id.clone(), candidate.path.clone());
-            match candidate.label.clone() {
+            match label {
                 Ok(emotion) => corpus.clips.push(clip(candidate, emotion, content)),
-                Err(reason) => exclude(candidate.corpus, candidate.path, reason),
+                Err(reason) => {
+                    let Candidate { id, path, corpus: name, .. } = candidate;
+                    corpus.excluded.push(Exclusion { path, id: Some(id), corpus: name, reason });
+                }
             }
         }
         leave_out_same_bytes(&mut corpus);
-        let used = |path: &PathBuf| corpus.clips.iter().any(|clip| clip.path == *path);
-        corpus.renamed.retain(|(path, _)| used(path));
+        let used: HashSet<&Path> = corpus.clips.iter().map(|clip| clip.path.as_path()).collect();
+        corpus.renamed.retain(|(path, _)| used.contains(path.as_path()));
         corpus.clips.sort_by(|a, b| (&a.corpus, &a.id).cmp(&(&b.corpus, &b.id)));
         corpus.excluded.sort_by(|a, b| (&a.corpus, &a.path).cmp(&(&b.corpus, &b.path)));
         corpus.faults.sort_by(|a, b| a.path.cmp(&b.path));
@@ -146,7 +149,8 @@ fn leave_out_same_bytes(corpus: &mut Corpus) {
             corpus.faults.push(Fault { path: clip.path, kind: FaultKind::Conflict(paths[other].clone()) });
         } else if let Some(kept) = same[index] {
             let reason = Reason::SameBytes(paths[kept].clone());
-            corpus.excluded.push(Exclusion { path: clip.path, corpus: clip.corpus, reason });
+            let Clip { id, path, corpus: name, .. } = clip;
+            corpus.excluded.push(Exclusion { path, id: Some(id), corpus: name, reason });
         } else {
             corpus.clips.push(clip);
         }

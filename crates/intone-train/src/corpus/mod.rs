@@ -28,11 +28,17 @@ pub mod ravdess;
 
 mod faults;
 mod gather;
+mod inventory;
+mod survey;
 mod table;
 mod unread;
 mod walk;
 
 pub use faults::{KNOWN_FAULTS, KnownFault, Remedy};
+pub use inventory::{
+    AudioEntry, Entry, Excluded, FaultEntry, Inventory, PublishedEntry, Renamed, UnreadEntry,
+};
+pub use survey::{Heard, Survey, survey};
 
 /// One labelled recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,6 +132,8 @@ pub struct Corpus {
 pub struct Exclusion {
     /// The file.
     pub path: PathBuf,
+    /// As in [`Clip::id`]; `None` for what is no recording at all.
+    pub id: Option<String>,
     /// The corpus.
     pub corpus: String,
     /// Why.
@@ -187,6 +195,14 @@ pub enum FaultKind {
     },
     /// A file with the same bytes carries another label, and no table says which is right: both are left out.
     Conflict(PathBuf),
+    /// The audio cannot be decoded ([`survey`]).
+    Undecodable(String),
+    /// The audio can be decoded only in part ([`survey`]).
+    Damaged(String),
+    /// Every sample is zero ([`survey`]).
+    Silent,
+    /// Decoded, this is the same audio as another clip ([`survey`]).
+    SameAudio(PathBuf),
 }
 
 impl std::fmt::Display for FaultKind {
@@ -196,9 +212,13 @@ impl std::fmt::Display for FaultKind {
             FaultKind::Unknown => {
                 f.write_str("no reader knows what this is: neither its name nor its folder tells")
             }
-            FaultKind::LfsPointer => f.write_str("a Git-LFS pointer, not audio"),
+            FaultKind::LfsPointer => f.write_str("a Git-LFS pointer, not audio: `git lfs pull` fetches it"),
             FaultKind::Empty => f.write_str("an empty file"),
-            FaultKind::Unreadable(what) => f.write_str(what),
+            FaultKind::Unreadable(what) | FaultKind::Undecodable(what) | FaultKind::Damaged(what) => {
+                f.write_str(what)
+            }
+            FaultKind::Silent => f.write_str("every sample is zero"),
+            FaultKind::SameAudio(other) => write!(f, "the same audio as {}", other.display()),
             FaultKind::BadTable { line: Some(line), what } => write!(f, "line {line}: {what}"),
             FaultKind::BadTable { line: None, what } => f.write_str(what),
             FaultKind::Conflict(other) => {
@@ -236,6 +256,10 @@ pub struct Published {
     pub n_speakers: usize,
     /// Reads a directory as this corpus.
     pub read: fn(&Path) -> Result<Corpus>,
+    /// The names of all published recordings, without their endings.
+    pub stems: fn() -> Vec<String>,
+    /// The speaker in such a name.
+    pub speaker_of: fn(&str) -> &str,
 }
 
 /// The published corpora that have a reader.

@@ -35,6 +35,8 @@ pub(super) const PUBLISHED: Published = Published {
     n_usable: 1055,
     n_speakers: 24,
     read,
+    stems: || published_stems().collect(),
+    speaker_of: |stem| stem.rsplit('-').next().unwrap_or_default(),
 };
 
 /// Reads a directory as RAVDESS, WAV or FLAC, in any folder structure.

@@ -71,6 +71,7 @@ pub struct AudioStream {
     track_id: u32,
     trim: Trim,
     sample_rate: SampleRate,
+    n_channels: usize,
     /// Frames that came out of the decoder, those that are trimmed away included.
     n_decoded: u64,
     /// Samples that were given out or are ready to be.
@@ -163,6 +164,7 @@ impl AudioStream {
             track_id: track.id,
             trim,
             sample_rate: SampleRate(0),
+            n_channels: 0,
             n_decoded: 0,
             n_samples: 0,
             n_lost: 0,
@@ -185,6 +187,11 @@ impl AudioStream {
     /// Samples per second.
     pub fn sample_rate(&self) -> SampleRate {
         self.sample_rate
+    }
+
+    /// Channels in the file, before they are mixed to one.
+    pub fn n_channels(&self) -> usize {
+        self.n_channels
     }
 
     /// The next mono samples, at most some thousands and at least one; `None` at the end.
@@ -278,6 +285,7 @@ impl AudioStream {
     fn take(&mut self, sample_rate: SampleRate, n_channels: usize) -> Result<bool> {
         if self.n_decoded == 0 {
             self.sample_rate = sample_rate.validate()?;
+            self.n_channels = n_channels;
         } else if self.sample_rate != sample_rate {
             let (old, at_s) = (self.sample_rate, self.seconds(self.n_samples));
             return Err(Error::Audio(format!(
