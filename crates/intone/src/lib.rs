@@ -7,5 +7,6 @@ pub mod features;
 pub mod model;
 mod nn;
 
+pub use audio::{Audio, AudioStream, SampleRate};
 pub use emotion::Emotion;
 pub use error::{Error, Result};

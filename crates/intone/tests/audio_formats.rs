@@ -163,6 +163,18 @@ fn gapless_notes_of_itunes_are_honoured() {
 }
 
 #[test]
+fn the_sample_utterances_are_short_speech_at_16_khz() {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples"));
+    for name in ["hello.wav", "station.wav", "leave.wav", "rain.wav"] {
+        let audio = Audio::open(folder.join(name)).unwrap();
+        assert_eq!((audio.sample_rate(), audio.warnings()), (SampleRate(16_000), [].as_slice()), "{name}");
+        assert!((2.0..4.0).contains(&audio.duration_s()), "{name}: {audio:?}");
+        let peak = audio.samples().iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
+        assert!((peak - 10f32.powf(-3.0 / 20.0)).abs() < 0.01, "{name} has its peak at -3 dB: {peak}");
+    }
+}
+
+#[test]
 fn what_cannot_be_decoded_is_named() {
     for name in ["opus.webm", "opus.ogg"] {
         match Audio::open(fixture(name)) {
@@ -283,6 +295,65 @@ fn damaged_packets_are_left_out_and_counted() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// An EBML element: its id, its length in eight bytes, its content.
+fn element(id: &[u8], body: &[u8]) -> Vec<u8> {
+    [id, &(body.len() as u64 | 1 << 56).to_be_bytes(), body].concat()
+}
+
+/// A Matroska file of 16-bit samples at 16 kHz: blocks of 100 ms whose samples count up from `k * 1,600`.
+fn matroska(codec_delay_ns: u32, n_blocks: u16, duration_ms: f64) -> Vec<u8> {
+    let header = element(&[0x1A, 0x45, 0xDF, 0xA3], &element(&[0x42, 0x82], b"matroska"));
+    let info = [
+        element(&[0x2A, 0xD7, 0xB1], &1_000_000u32.to_be_bytes()), // nanoseconds per tick
+        element(&[0x44, 0x89], &duration_ms.to_be_bytes()),
+        element(&[0x4D, 0x80], b"test"), // the program that wrote it, twice
+        element(&[0x57, 0x41], b"test"),
+    ];
+    let audio = [
+        element(&[0xB5], &16_000f64.to_be_bytes()),
+        element(&[0x9F], &[1]),        // channels
+        element(&[0x62, 0x64], &[16]), // bits
+    ];
+    let track = [
+        element(&[0xD7], &[1]),       // number
+        element(&[0x73, 0xC5], &[1]), // unique number
+        element(&[0x83], &[2]),       // audio
+        element(&[0x86], b"A_PCM/INT/LIT"),
+        element(&[0x56, 0xAA], &codec_delay_ns.to_be_bytes()),
+        element(&[0xE1], &audio.concat()),
+    ];
+    let blocks = (0..n_blocks).flat_map(|k| {
+        let [high, low] = (k * 100).to_be_bytes();
+        let head = [0x81, high, low, 0x80];
+        let samples = (0..1_600).flat_map(|i| (k as i16 * 1_600 + i).to_le_bytes());
+        element(&[0xA3], &head.into_iter().chain(samples).collect::<Vec<u8>>())
+    });
+    let cluster: Vec<u8> = element(&[0xE7], &[0]).into_iter().chain(blocks).collect();
+    let segment = [
+        element(&[0x15, 0x49, 0xA9, 0x66], &info.concat()),
+        element(&[0x16, 0x54, 0xAE, 0x6B], &element(&[0xAE], &track.concat())),
+        element(&[0x1F, 0x43, 0xB6, 0x75], &cluster),
+    ];
+    [header, element(&[0x18, 0x53, 0x80, 0x67], &segment.concat())].concat()
+}
+
+#[test]
+fn the_codec_delay_of_matroska_is_trimmed() {
+    for (delay_ns, first) in [(0, 0), (10_000_000, 160), (64_000_000, 1_024), (150_000_000, 2_400)] {
+        let audio = Audio::from_bytes(matroska(delay_ns, 10, 1_000.0)).unwrap();
+        let expected: Vec<f32> = (first..16_000).map(|i| i as f32 / 32_768.0).collect();
+        assert!(
+            audio.samples() == expected,
+            "{delay_ns} ns: {audio:?} from {}",
+            audio.samples()[0] * 32_768.0
+        );
+        assert_eq!(audio.warnings(), [], "{delay_ns} ns");
+    }
+    // The header promises more than there is.
+    let audio = Audio::from_bytes(matroska(0, 10, 2_500.0)).unwrap();
+    assert_eq!(audio.warnings(), [Warning::Truncated { decoded_s: 1.0, promised_s: Some(2.5) }]);
 }
 
 /// An MP4 file with its `moov` before its `mdat`, and the chunk offsets moved accordingly.

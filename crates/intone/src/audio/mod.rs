@@ -9,6 +9,7 @@ mod pcm;
 mod probe;
 mod resample;
 mod stream;
+mod warning;
 mod wav;
 
 use std::fmt;
@@ -16,7 +17,8 @@ use std::io::{Read, Seek};
 use std::path::Path;
 
 pub use resample::Resampler;
-pub use stream::{AudioStream, Warning};
+pub use stream::AudioStream;
+pub use warning::Warning;
 
 use crate::{Error, Result};
 
@@ -215,6 +217,14 @@ mod tests {
             format!("{audio:?}"),
             "Audio { n_samples: 8000, sample_rate: SampleRate(16000), warnings: [] }"
         );
+    }
+
+    #[test]
+    fn everything_may_move_between_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<Audio>();
+        check::<AudioStream>();
+        check::<Resampler>();
     }
 
     #[test]

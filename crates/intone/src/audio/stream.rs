@@ -14,54 +14,12 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
 use super::probe::{self, Trim, guard};
-use super::{SampleRate, check_samples};
+use super::{SampleRate, Warning, check_samples};
 use crate::{Error, Result};
 
 /// Packets in a row that may yield no audio (those of other tracks, empty ones) before the file counts as
 /// damaged. Half a day of video at 24 pictures a second; empty packets cost no bytes in some formats.
 const MAX_IDLE_PACKETS: u64 = 1_000_000;
-
-/// What was wrong with a file although it could be decoded.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Warning {
-    /// The file ends before the audio that it promises.
-    Truncated {
-        /// Length that was decoded, seconds.
-        decoded_s: f64,
-        /// Length that the header promises, seconds, where it says so.
-        promised_s: Option<f64>,
-    },
-    /// Packets that could not be decoded were left out.
-    Damaged {
-        /// How many.
-        n_packets: u64,
-        /// Where the first of them was, seconds from the beginning of what was decoded.
-        first_s: f64,
-        /// What the decoder said about the first of them.
-        reason: String,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Warning::Truncated { decoded_s, promised_s: Some(promised_s) } => {
-                let missing_s = promised_s - decoded_s;
-                write!(
-                    f,
-                    "the file is cut short: {missing_s:.2} s of {promised_s:.2} s are missing at the end"
-                )
-            }
-            Warning::Truncated { decoded_s, promised_s: None } => {
-                write!(f, "the file is cut short after {decoded_s:.2} s")
-            }
-            Warning::Damaged { n_packets, first_s, reason } => {
-                write!(f, "{n_packets} damaged packets were left out, the first at {first_s:.2} s: {reason}")
-            }
-        }
-    }
-}
 
 /// A recording that is decoded piece by piece: mono samples at the rate of its file, as in
 /// [`Audio`](super::Audio), in bounded memory.
@@ -264,7 +222,10 @@ impl AudioStream {
                 Ok(None) => {}
                 Ok(Some((sample_rate, n_channels))) => {
                     if self.n_decoded == 0 {
-                        self.trim.start += probe::matroska_delay(self.demuxer.as_ref(), &packet, sample_rate);
+                        let delay = probe::matroska_delay(self.demuxer.as_ref(), &packet, sample_rate);
+                        self.trim.start += delay;
+                        self.trim.promised =
+                            self.trim.promised.map(|promised| promised.saturating_sub(delay));
                     }
                     if self.take(sample_rate, n_channels)? {
                         return Ok(true);
