@@ -154,6 +154,19 @@ impl TrainingSet {
     /// # Errors
     /// None for sets whose features come from [`load_features`] with the same front end.
     pub fn batch(&self, epoch: usize, clips: &[usize]) -> Result<(Vec<f32>, Vec<usize>)> {
+        let windows = self.windows(epoch, clips, true)?;
+        Ok((windows, clips.iter().map(|&clip| self.classes[clip]).collect()))
+    }
+
+    /// The same windows as they are, without augmentation.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::batch`].
+    pub fn plain(&self, epoch: usize, clips: &[usize]) -> Result<Vec<f32>> {
+        self.windows(epoch, clips, false)
+    }
+
+    fn windows(&self, epoch: usize, clips: &[usize], augmented: bool) -> Result<Vec<f32>> {
         let (len, n_frames) = (self.front_end.window_len(), self.front_end.n_frames);
         let mut windows = vec![0.0; clips.len() * len];
         windows.par_chunks_mut(len).zip(clips).try_for_each(|(window, &clip)| {
@@ -161,10 +174,12 @@ impl TrainingSet {
             let frames = &self.frames[clip];
             let start = rng.random_range(0..=frames.range().end - n_frames);
             frames.window(&self.front_end, start, window)?;
-            augment(window, n_frames, &self.augment, &mut rng);
+            if augmented {
+                augment(window, n_frames, &self.augment, &mut rng);
+            }
             Ok::<(), Error>(())
         })?;
-        Ok((windows, clips.iter().map(|&clip| self.classes[clip]).collect()))
+        Ok(windows)
     }
 }
 

@@ -73,6 +73,16 @@ impl Learner {
         self.network.to_tensors(&self.vgg)
     }
 
+    /// Takes the statistics that inference normalises with from these batches of windows `[n, n_mels, n_frames]`.
+    pub fn estimate_statistics(&mut self, batches: impl IntoIterator<Item = Vec<f32>>) {
+        let (n_mels, n_frames) = (self.vgg.n_mels, self.vgg.n_frames);
+        let tensor = |windows: Vec<f32>| {
+            let n = windows.len() / (n_mels * n_frames);
+            Tensor::<4>::from_data(TensorData::new(windows, [n, n_mels, n_frames, 1]), &self.device)
+        };
+        self.network.estimate_statistics(batches.into_iter().map(tensor));
+    }
+
     /// One step of Adam on the cross-entropy of these windows `[n, n_mels, n_frames]` and their classes `[n]`.
     pub fn step(&mut self, windows: Vec<f32>, classes: &[usize]) -> Step {
         let (n, n_classes) = (classes.len(), self.vgg.n_classes);

@@ -33,6 +33,9 @@ use crate::random::{Purpose, permutation, stream};
 use crate::run_log::{Epoch, RunLog};
 use crate::split::{Part, Split};
 
+/// Training clips that the statistics of batch normalisation are taken from after each epoch.
+const STATISTICS_CLIPS: usize = 1024;
+
 /// Where a run happens.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
@@ -115,7 +118,9 @@ pub fn train(
     let run = Run::open(config, split, options)?;
     let (train_frames, validation_frames) = run.features(options.cache.as_deref(), progress)?;
     let set = TrainingSet::new(split.train(), train_frames, &config.front_end, &config.augment, config.seed);
-    let n_batches = set.len().div_ceil(config.training.batch_size);
+    // Whole batches: batch normalisation makes nothing of a last one that is small. Each epoch leaves out other clips.
+    let batch_size = config.training.batch_size.min(set.len());
+    let n_batches = set.len() / batch_size;
     let (mut state, mut learner) = run.restore()?;
     let mut log = RunLog::open(&options.out.join("log.csv"), state.epoch)?;
 
@@ -128,7 +133,7 @@ pub fn train(
                 return Ok(Outcome::Interrupted { epoch: state.epoch });
             }
             let started = Instant::now();
-            let clips = order.chunks(config.training.batch_size).nth(state.batch).unwrap_or_default();
+            let clips = order.chunks(batch_size).nth(state.batch).unwrap_or_default();
             let (windows, classes) = set.batch(state.epoch, clips)?;
             let step = learner.step(windows, &classes);
             if !step.loss.is_finite() {
@@ -143,6 +148,9 @@ pub fn train(
             progress(Progress::Step { epoch: state.epoch, done: state.batch, total: n_batches, loss });
         }
         let started = Instant::now();
+        let plain = order.chunks_exact(batch_size).take(STATISTICS_CLIPS.div_ceil(batch_size));
+        let plain: Result<Vec<_>> = plain.map(|clips| set.plain(state.epoch, clips)).collect();
+        learner.estimate_statistics(plain?);
         let file = run.model_file(&learner);
         let predictions = run.evaluate(&file, split.validation(), &validation_frames)?;
         let scores = score(&predictions, config.seed)?;
