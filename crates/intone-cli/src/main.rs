@@ -8,6 +8,7 @@ mod data;
 mod features;
 mod model;
 mod predict;
+mod terminal;
 mod train;
 
 /// Keeping freed memory instead of handing it back to the system after every layer is worth a third of the

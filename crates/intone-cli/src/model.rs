@@ -1,11 +1,268 @@
 //! `intone model`: Look into model files.
 
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use intone::model::{Architecture, ModelFile, ModelMeta};
+use serde::Serialize;
+
+use crate::terminal::{Ink, Style, printable};
 
 /// Look into model files
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub(crate) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print what a model file knows: network, features, classes, origin, results, licence
+    Info(InfoArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct InfoArgs {
+    /// Model file; without one, the embedded model
+    file: Option<PathBuf>,
+
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// A form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object: the metadata as it lies in the file, and the file's own properties
+    Json,
+}
+
+/// What a model file knows.
+#[derive(Debug, Serialize)]
+struct Info {
+    /// The file's name; `None` for the embedded model.
+    file: Option<String>,
+    /// Size of the file, bytes.
+    bytes: u64,
+    /// Weights, with the statistics of normalisation layers.
+    weights: usize,
+    /// How the weights are stored: `f32`, `f16` or `int8`.
+    precision: &'static str,
+    #[serde(flatten)]
+    meta: ModelMeta,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Command::Info(args) = &args.command;
+    let path = args.file.as_deref().context("this build has no embedded model: name a model file")?;
+    let info = read(path)?;
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Text => out.write_all(text(&info, Style::of_stdout()).as_bytes())?,
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&info)?)?,
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a model file, and proves that its network can be built.
+fn read(path: &Path) -> anyhow::Result<Info> {
+    let file = ModelFile::open(path)?;
+    intone::model::Model::from_file(&file).map_err(|error| error.in_file(path))?;
+    Ok(Info {
+        file: Some(path.to_string_lossy().into_owned()),
+        bytes: std::fs::metadata(path)?.len(),
+        weights: file.n_values(),
+        precision: file.precision.name(),
+        meta: file.meta,
+    })
+}
+
+fn text(info: &Info, style: Style) -> String {
+    let ModelMeta { architecture, front_end, labels, temperature, provenance, .. } = &info.meta;
+    let mut page = Page { text: String::new(), style };
+    page.title(info.file.as_deref().unwrap_or("the embedded model"));
+    page.line("size", &format!("{} in {}", megabytes(info.bytes), info.precision));
+    page.line("weights", &thousands(info.weights));
+    page.line("format", &format!("version {}", info.meta.format_version));
+    page.line("classes", &labels.join(", "));
+    page.line("temperature", &temperature.to_string());
+
+    page.title("network");
+    page.line("architecture", architecture.name());
+    match architecture {
+        Architecture::Vgg(vgg) => {
+            let blocks = vgg.channels.iter().zip(&vgg.convs_per_block);
+            let blocks = blocks.map(|(channels, n)| format!("{n} x {channels}")).collect::<Vec<_>>();
+            let dense = vgg.dense.iter().map(ToString::to_string);
+            let dense: Vec<_> = dense.chain([vgg.n_classes.to_string()]).collect();
+            page.line("input", &format!("{} mel bands x {} frames", vgg.n_mels, vgg.n_frames));
+            page.line(
+                "convolutions",
+                &format!("{} (3 x 3, pooled by 2 after each group)", blocks.join(", ")),
+            );
+            page.line("dense", &dense.join(", "));
+        }
+        other => page.line("details", &format!("{other:?}")),
+    }
+
+    page.title("front end");
+    let window_s = front_end.min_samples() as f64 / f64::from(front_end.sample_rate_hz);
+    page.line("window", &format!("{window_s:.2} s at {} Hz", front_end.sample_rate_hz));
+    page.line("transform", &format!("{} samples, every {}", front_end.n_fft, front_end.hop_length));
+    page.line(
+        "mel bands",
+        &format!("{} from {} to {} Hz", front_end.n_mels, front_end.fmin_hz, front_end.fmax_hz),
+    );
+    page.line("range", &format!("{} dB below the window's peak", front_end.top_db));
+    page.line("trimmed", &front_end.trim_top_db.map_or("no".into(), |db| format!("{db} dB below the peak")));
+
+    page.title("origin");
+    page.line("created", &provenance.created);
+    page.line("commit", &provenance.commit);
+    for corpus in &provenance.corpora {
+        let licence = if corpus.licence.is_empty() { "licence unknown" } else { &corpus.licence };
+        page.line("corpus", &format!("{}: {} clips, {licence}", corpus.name, thousands(corpus.clips)));
+        page.line("", &corpus.hash);
+    }
+    page.line("protocol", &provenance.protocol);
+    page.line("split", &provenance.split_hash);
+    page.line("seed", &provenance.seed.to_string());
+
+    if !provenance.scores.is_empty() {
+        page.title("results");
+        for (name, score) in &provenance.scores {
+            page.line(name, &format!("{score:.4}"));
+        }
+    }
+
+    page.title("use");
+    page.line("licence", &provenance.licence);
+    page.line("intended use", &provenance.intended_use);
+    page.line("notes", &provenance.notes);
+
+    if !provenance.config.is_empty() {
+        page.title("training configuration");
+        for line in provenance.config.trim_end().lines() {
+            page.line("", line);
+        }
+    }
+    page.text
+}
+
+/// Titles and lines of a name and a value, which comes from a file and so is not printed as it is.
+struct Page {
+    text: String,
+    style: Style,
+}
+
+impl Page {
+    fn title(&mut self, title: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text += &self.style.paint(Ink::Strong, &printable(title));
+        self.text.push('\n');
+    }
+
+    /// A line, or several where the value has several; none where it has none.
+    fn line(&mut self, name: &str, value: &str) {
+        for (index, part) in value.lines().enumerate() {
+            let name = if index == 0 { printable(name) } else { String::new() };
+            let name = self.style.paint(Ink::Faint, &format!("{name:<14}"));
+            self.text += format!("  {name}{}", printable(part)).trim_end();
+            self.text.push('\n');
+        }
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// `4,812,345`.
+fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use intone::features::FrontEnd;
+    use intone::model::{CorpusInfo, Provenance, VggConfig};
+
+    use super::*;
+
+    fn info() -> Info {
+        let labels = ["angry", "disgust", "fear", "happy", "neutral", "sad"].map(String::from).to_vec();
+        let mut meta =
+            ModelMeta::new(Architecture::Vgg(VggConfig::reference()), FrontEnd::reference(), labels);
+        meta.provenance = Provenance {
+            created: "2026-01-31T12:00:00Z".into(),
+            commit: "a42b3d4".into(),
+            config: "[train]\nseed = 7\n".into(),
+            corpora: vec![CorpusInfo { name: "crema-d".into(), clips: 7442, ..CorpusInfo::default() }],
+            scores: BTreeMap::from([("test_uar".into(), 0.61234)]),
+            intended_use: "Research.\nNot \x1b[31mfor hiring.".into(),
+            ..Provenance::default()
+        };
+        let file = Some("m.safetensors".into());
+        Info { file, bytes: 9_640_000, weights: 4_812_345, precision: "f16", meta }
+    }
+
+    #[test]
+    fn the_page_says_what_the_file_knows() {
+        let page = text(&info(), Style { colours: false });
+        for line in [
+            "m.safetensors",
+            "  size          9.6 MB in f16",
+            "  weights       4,812,345",
+            "  classes       angry, disgust, fear, happy, neutral, sad",
+            "  convolutions  2 x 32, 2 x 64, 2 x 128, 1 x 256 (3 x 3, pooled by 2 after each group)",
+            "  dense         256, 128, 6",
+            "  window        3.00 s at 22050 Hz",
+            "  trimmed       no",
+            "  corpus        crema-d: 7,442 clips, licence unknown",
+            "  test_uar      0.6123",
+            "  intended use  Research.",
+            "                Not \u{fffd}[31mfor hiring.",
+            "                seed = 7",
+        ] {
+            assert!(page.lines().any(|other| other == line), "{line:?} is not in\n{page}");
+        }
+        assert!(!page.contains("protocol"), "what is not known is not shown");
+    }
+
+    #[test]
+    fn the_json_holds_the_metadata_as_it_is() {
+        let json = serde_json::to_value(info()).unwrap();
+        assert_eq!(json["bytes"], 9_640_000);
+        assert_eq!(json["architecture"]["name"], "vgg");
+        assert_eq!(json["front_end"]["n_mels"], 128);
+        assert_eq!(json["provenance"]["scores"]["test_uar"], 0.61234);
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(
+            [0, 12, 123, 1_234, 1_234_567].map(thousands),
+            ["0", "12", "123", "1,234", "1,234,567"].map(String::from)
+        );
+    }
 }

@@ -70,6 +70,15 @@ pub enum Error {
         actual: String,
     },
 
+    /// A class that the model does not have.
+    #[error("no class `{label}`; the model knows {}", known.join(", "))]
+    UnknownLabel {
+        /// The name that was asked for.
+        label: String,
+        /// The names of the model's classes.
+        known: Vec<String>,
+    },
+
     /// A model file cannot be used.
     #[error("not a usable model: {0}")]
     Model(#[from] ModelError),

@@ -6,7 +6,12 @@ pub mod error;
 pub mod features;
 pub mod model;
 mod nn;
+pub mod recognizer;
+pub mod scores;
+mod window;
 
 pub use audio::{Audio, AudioStream, SampleRate};
 pub use emotion::Emotion;
 pub use error::{Error, Result};
+pub use recognizer::Recognizer;
+pub use scores::Scores;

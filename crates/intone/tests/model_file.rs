@@ -11,18 +11,7 @@ use intone::{Error, Result};
 use proptest::prelude::*;
 
 fn meta() -> ModelMeta {
-    let front_end = FrontEnd {
-        sample_rate_hz: 22_050,
-        n_fft: 2048,
-        hop_length: 512,
-        n_mels: 128,
-        fmin_hz: 0.0,
-        fmax_hz: 11_025.0,
-        amin: 1e-10,
-        top_db: 80.0,
-        n_frames: 130,
-        trim_top_db: Some(30.0),
-    };
+    let front_end = FrontEnd { trim_top_db: Some(30.0), ..FrontEnd::reference() };
     let labels = ["angry", "disgust", "fear", "happy", "neutral", "sad"].map(String::from).to_vec();
     let mut meta = ModelMeta::new(Architecture::Vgg(VggConfig::reference()), front_end, labels);
     meta.temperature = 1.37;
@@ -378,6 +367,26 @@ fn scores_that_json_cannot_hold_are_refused_when_written() {
     model.meta.provenance.scores.insert("test_uar".into(), f64::NAN);
     let error = model.to_bytes(Precision::F32).unwrap_err();
     assert!(matches!(error, Error::Model(ModelError::Score { .. })), "{error}");
+}
+
+#[test]
+fn a_front_end_that_cannot_be_is_refused() {
+    for (key, value) in [
+        ("sample_rate_hz", 0),
+        ("n_fft", 3),
+        ("hop_length", 0),
+        ("n_frames", 1_i64 << 40),
+        ("trim_top_db", -1),
+    ] {
+        let error = refusal_of(|meta| meta["front_end"][key] = value.into());
+        assert!(matches!(error, ModelError::FrontEnd(_)), "{key} = {value}: {error:?}");
+    }
+    for (key, value) in [("n_mels", 64), ("n_frames", 100)] {
+        let error = refusal_of(|meta| meta["front_end"][key] = value.into());
+        assert!(matches!(error, ModelError::Architecture { .. }), "{key} = {value}: {error:?}");
+    }
+    let error = refusal_of(|meta| meta["front_end"]["window"] = "hamming".into());
+    assert!(matches!(&error, ModelError::Metadata(text) if text.contains("window")), "{error:?}");
 }
 
 #[test]

@@ -164,6 +164,10 @@ pub enum ModelError {
         actual: String,
     },
 
+    /// The network answered with something that is not a number: its weights are finite, but useless.
+    #[error("the network's answer is not a finite number")]
+    Answer,
+
     /// A value of the provenance that JSON cannot hold.
     #[error("score `{name}` is not a finite number")]
     Score {

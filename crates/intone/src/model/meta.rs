@@ -80,6 +80,7 @@ impl ModelMeta {
             let (min, max) = (MIN_TEMPERATURE, MAX_TEMPERATURE);
             return Err(ModelError::Temperature { min, max, actual: self.temperature });
         }
+        self.front_end.validate().map_err(|error| ModelError::FrontEnd(Box::new(error)))?;
         self.architecture.validate()?;
         let (n_mels, n_frames, n_classes) = self.architecture.dimensions();
         same("outputs for the labels", self.labels.len(), n_classes)?;

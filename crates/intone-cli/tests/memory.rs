@@ -1,0 +1,62 @@
+//! A long recording is never held decoded in memory.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::process::{Command, Stdio};
+
+use common::{Place, WavHeader, babble, wav_of};
+
+/// Half an hour at 8 kHz; decoded and resampled to the 22,050 Hz of the model it would take 159 MB.
+const DURATION_S: u32 = 1_800;
+
+/// The most that the program may take, kilobytes.
+const LIMIT_KB: u64 = 100_000;
+
+#[test]
+fn half_an_hour_is_recognised_in_bounded_memory() {
+    let place = Place::new();
+    let header = WavHeader { rate: 8_000, n_bytes: DURATION_S * 16_000, ..WavHeader::default() };
+    let mut file = std::fs::File::create(place.path("long.wav")).unwrap();
+    file.write_all(&wav_of(&header, &[])).unwrap();
+    // Half a minute of something to hear at the end of a long hole, which is silence.
+    file.set_len(44 + u64::from(header.n_bytes)).unwrap();
+    file.seek(SeekFrom::End(-30 * 16_000)).unwrap();
+    let voice: Vec<u8> =
+        babble(15.0, 150.0).iter().flat_map(|x| ((x * 32_767.0) as i16).to_le_bytes()).collect();
+    file.write_all(&voice).unwrap();
+    drop(file);
+
+    // After the long recording the program waits for standard input, and can be looked at.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_intone"))
+        .current_dir(place.path(""))
+        .args([
+            "predict",
+            "--model",
+            "model.safetensors",
+            "--format",
+            "jsonl",
+            "--jobs",
+            "1",
+            "long.wav",
+            "-",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+
+    let row: serde_json::Value = serde_json::from_str(&line).unwrap();
+    common::assert_answer(&row);
+    assert_eq!(row["duration_s"], f64::from(DURATION_S));
+    assert!(row["windows"].as_u64() > Some(1_000), "{row}");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak_kb: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak_kb < LIMIT_KB, "{peak_kb} kB at the peak");
+}

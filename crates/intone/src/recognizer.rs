@@ -1,0 +1,504 @@
+//! From a recording to the emotions in it: the whole way, in one value.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Result;
+use crate::audio::{Audio, AudioStream, Resampler, SampleRate};
+use crate::features::{Extractor, FrontEnd, trim};
+use crate::model::{Model, ModelError, ModelFile, ModelMeta};
+use crate::scores::{Scores, Votes};
+use crate::window::Windows;
+
+/// The longest recording whose silent ends are trimmed where the front end asks for it, seconds.
+///
+/// Trimming needs the whole recording: its loudest frame decides what is silent. A minute is longer than any
+/// utterance, and little memory; a longer recording is looked at untrimmed, in one pass, and its silent
+/// windows have no say anyway.
+pub const MAX_TRIMMED_S: f64 = 60.0;
+
+/// The most windows that go through the network at once. More are not faster, and each takes some megabytes
+/// of activations.
+const MAX_BATCH: usize = 8;
+
+/// The largest batch in numbers, for models with huge windows: 64 MiB.
+const MAX_BATCH_VALUES: usize = 1 << 24;
+
+/// Samples that are looked at together, so that the memory for their frames stays small.
+const N_PIECE: usize = 1 << 15;
+
+/// A trained model, ready to recognise. Cheap to clone; one serves any number of threads.
+///
+/// A recording is brought to the front end's sample rate and, where the front end asks for it and the
+/// recording lasts at most [`MAX_TRIMMED_S`], freed of its silent ends. It is cut into windows that overlap by
+/// half, the last ending with the recording. The answer is the mean of the windows' probabilities. A window in
+/// which the recording swings less than 60 dB below full scale is silent and has no say; where all are, the
+/// answer is [`Scores::silence`].
+#[derive(Clone)]
+pub struct Recognizer {
+    meta: Arc<ModelMeta>,
+    labels: Arc<[String]>,
+    extractor: Extractor,
+    classifier: Arc<dyn Classifier>,
+}
+
+impl Recognizer {
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model) with what is wrong with it, in the file's name.
+    pub fn open(path: impl AsRef<Path>) -> Result<Recognizer> {
+        let path = path.as_ref();
+        let file = ModelFile::open(path)?;
+        Recognizer::from_file(file).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads a model file that lies in memory.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model) with what is wrong with it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Recognizer> {
+        Recognizer::from_file(ModelFile::read(bytes)?)
+    }
+
+    /// Builds the network of a model file that was read, or made by training.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model) with what is wrong with it.
+    pub fn from_file(file: ModelFile) -> Result<Recognizer> {
+        file.meta.validate()?;
+        let model = Model::from_file(&file)?;
+        Recognizer::with_classifier(file.meta, Arc::new(model))
+    }
+
+    /// The classes, in the order of every answer.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// What the model file says about the model.
+    pub fn meta(&self) -> &ModelMeta {
+        &self.meta
+    }
+
+    /// Recognises the emotions in a recording.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model) where the network does not answer with numbers.
+    pub fn recognize(&self, audio: &Audio) -> Result<Scores> {
+        let mut pass = Pass::new(self, audio.sample_rate())?;
+        pass.push(audio.samples())?;
+        pass.finish()
+    }
+
+    /// Recognises the emotions in a recording of any length while it is being decoded, in bounded memory. The
+    /// answer is the same as for the whole recording at once.
+    ///
+    /// # Errors
+    /// What is wrong with the recording; [`Error::Model`](crate::Error::Model) where the network does not answer
+    /// with numbers.
+    pub fn recognize_stream(&self, stream: &mut AudioStream) -> Result<Scores> {
+        let mut pass = Pass::new(self, stream.sample_rate())?;
+        while let Some(samples) = stream.next_chunk()? {
+            pass.push(samples)?;
+        }
+        pass.finish()
+    }
+
+    fn with_classifier(meta: ModelMeta, classifier: Arc<dyn Classifier>) -> Result<Recognizer> {
+        let extractor = Extractor::new(&meta.front_end)?;
+        let labels = meta.labels.clone().into();
+        Ok(Recognizer { meta: Arc::new(meta), labels, extractor, classifier })
+    }
+}
+
+impl fmt::Debug for Recognizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recognizer").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// What the pipeline needs of a network; the seam where tests put in another.
+trait Classifier: Send + Sync {
+    /// From windows, `[n, n_mels, n_frames]`, to logits, `[n, n_classes]`.
+    fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>>;
+}
+
+impl Classifier for Model {
+    fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
+        Model::logits(self, windows, n)
+    }
+}
+
+/// The way of one recording through the recogniser.
+struct Pass<'a> {
+    recognizer: &'a Recognizer,
+    sample_rate: SampleRate,
+    n_samples: u64,
+    resampler: Resampler,
+    resampled: Vec<f32>,
+    /// The recording so far, as long as it may yet be trimmed.
+    held: Option<Vec<f32>>,
+    windows: Windows,
+    batch: Batch<'a>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(recognizer: &'a Recognizer, sample_rate: SampleRate) -> Result<Pass<'a>> {
+        let front_end = recognizer.extractor.front_end();
+        Ok(Pass {
+            recognizer,
+            sample_rate,
+            n_samples: 0,
+            resampler: Resampler::new(sample_rate, SampleRate(front_end.sample_rate_hz))?,
+            resampled: Vec::new(),
+            held: front_end.trim_top_db.map(|_| Vec::new()),
+            windows: Windows::new(&recognizer.extractor, sample_rate),
+            batch: Batch::new(recognizer),
+        })
+    }
+
+    fn push(&mut self, samples: &[f32]) -> Result<()> {
+        for piece in samples.chunks(N_PIECE) {
+            self.n_samples += piece.len() as u64;
+            self.resampled.clear();
+            self.windows.listen(piece);
+            self.resampler.push(piece, &mut self.resampled);
+            self.take_resampled()?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Scores> {
+        self.resampled.clear();
+        self.resampler.finish(&mut self.resampled);
+        self.take_resampled()?;
+        if let Some(held) = self.held.take() {
+            let top_db = self.recognizer.extractor.front_end().trim_top_db;
+            let kept = top_db.map_or(0..held.len(), |top_db| trim(&held, top_db));
+            self.windows.skip(kept.start);
+            self.look_at(&held[kept])?;
+        }
+        self.windows.finish();
+        self.cut_windows()?;
+        self.batch.classify()?;
+        let duration_s = self.n_samples as f64 / f64::from(self.sample_rate.0);
+        Ok(self.batch.votes.scores(self.recognizer.labels.clone(), duration_s))
+    }
+
+    /// What was resampled is held back as long as it may be trimmed, else looked at.
+    fn take_resampled(&mut self) -> Result<()> {
+        let resampled = std::mem::take(&mut self.resampled);
+        match &mut self.held {
+            None => self.look_at(&resampled)?,
+            Some(held) => {
+                held.extend_from_slice(&resampled);
+                let rate = self.recognizer.extractor.front_end().sample_rate_hz;
+                if held.len() as f64 > MAX_TRIMMED_S * f64::from(rate) {
+                    let held = self.held.take().unwrap_or_default();
+                    self.look_at(&held)?;
+                }
+            }
+        }
+        self.resampled = resampled;
+        Ok(())
+    }
+
+    fn look_at(&mut self, samples: &[f32]) -> Result<()> {
+        for piece in samples.chunks(N_PIECE) {
+            self.windows.push(piece);
+            self.cut_windows()?;
+        }
+        Ok(())
+    }
+
+    fn cut_windows(&mut self) -> Result<()> {
+        while let Some(window) = self.windows.next(self.batch.room())? {
+            if window.silent {
+                self.batch.votes.add_silent();
+            } else {
+                self.batch.keep()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Windows that wait to go through the network together, and what the network said of those before.
+struct Batch<'a> {
+    recognizer: &'a Recognizer,
+    /// `[capacity, n_mels, n_frames]`.
+    windows: Vec<f32>,
+    n_window: usize,
+    n_waiting: usize,
+    votes: Votes,
+}
+
+impl<'a> Batch<'a> {
+    fn new(recognizer: &'a Recognizer) -> Batch<'a> {
+        let FrontEnd { n_mels, n_frames, .. } = *recognizer.extractor.front_end();
+        let n_window = n_mels * n_frames;
+        let votes = Votes::new(recognizer.labels.len());
+        Batch { recognizer, windows: Vec::new(), n_window, n_waiting: 0, votes }
+    }
+
+    /// Where the next window is to be written.
+    fn room(&mut self) -> &mut [f32] {
+        let start = self.n_waiting * self.n_window;
+        if self.windows.len() < start + self.n_window {
+            self.windows.resize(start + self.n_window, 0.0);
+        }
+        &mut self.windows[start..start + self.n_window]
+    }
+
+    /// Keeps the window that was written last, to be classified when there are enough.
+    fn keep(&mut self) -> Result<()> {
+        self.n_waiting += 1;
+        let capacity = (MAX_BATCH_VALUES / self.n_window).clamp(1, MAX_BATCH);
+        if self.n_waiting == capacity { self.classify() } else { Ok(()) }
+    }
+
+    fn classify(&mut self) -> Result<()> {
+        let n = std::mem::take(&mut self.n_waiting);
+        if n == 0 {
+            return Ok(());
+        }
+        let n_labels = self.recognizer.labels.len();
+        let logits = self.recognizer.classifier.logits(&self.windows[..n * self.n_window], n)?;
+        if logits.len() != n * n_labels || !logits.iter().all(|x| x.is_finite()) {
+            return Err(ModelError::Answer.into());
+        }
+        for logits in logits.chunks_exact(n_labels) {
+            self.votes.add(logits, self.recognizer.meta.temperature);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::Error;
+    use crate::model::{Architecture, VggConfig};
+
+    /// From one window to its logits.
+    type Answer = dyn Fn(&[f32]) -> Vec<f32> + Send + Sync;
+
+    /// A network whose answer is a formula, and that writes down how many windows it got at once.
+    struct Fake {
+        answer: Box<Answer>,
+        batches: Mutex<Vec<usize>>,
+    }
+
+    impl Classifier for Fake {
+        fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
+            assert_eq!(windows.len() % n, 0);
+            self.batches.lock().expect("no panic in another thread").push(n);
+            Ok(windows.chunks_exact(windows.len() / n).flat_map(|window| (self.answer)(window)).collect())
+        }
+    }
+
+    const RATE: u32 = 8_000;
+
+    /// 32 ms of hop, 1 s windows.
+    fn front_end() -> FrontEnd {
+        FrontEnd {
+            sample_rate_hz: RATE,
+            n_fft: 512,
+            hop_length: 256,
+            n_mels: 16,
+            fmax_hz: 4_000.0,
+            n_frames: 32,
+            ..FrontEnd::reference()
+        }
+    }
+
+    fn meta(front_end: FrontEnd) -> ModelMeta {
+        let architecture = Architecture::Vgg(VggConfig {
+            channels: vec![1],
+            convs_per_block: vec![1],
+            dense: vec![],
+            n_mels: 16,
+            n_frames: 32,
+            n_classes: 2,
+        });
+        ModelMeta::new(architecture, front_end, vec!["low".into(), "high".into()])
+    }
+
+    fn recognizer_of(
+        front_end: FrontEnd,
+        answer: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'static,
+    ) -> (Recognizer, Arc<Fake>) {
+        let fake = Arc::new(Fake { answer: Box::new(answer), batches: Mutex::default() });
+        let recognizer =
+            Recognizer::with_classifier(meta(front_end), fake.clone()).expect("a valid front end");
+        (recognizer, fake)
+    }
+
+    /// Tells low tones from high ones by the band that is loudest on average.
+    fn low_or_high(window: &[f32]) -> Vec<f32> {
+        let energy = |bands: &[f32]| bands.iter().sum::<f32>();
+        let (low, high) = window.split_at(window.len() / 2);
+        vec![energy(low) / 50.0, energy(high) / 50.0]
+    }
+
+    fn tone(frequency_hz: f32, amplitude: f32, duration_s: f32, rate: u32) -> Vec<f32> {
+        let phase = |n: usize| std::f32::consts::TAU * frequency_hz * n as f32 / rate as f32;
+        (0..(duration_s * rate as f32) as usize).map(|n| amplitude * phase(n).sin()).collect()
+    }
+
+    fn audio(samples: Vec<f32>, rate: u32) -> Audio {
+        Audio::new(samples, SampleRate(rate)).expect("valid samples")
+    }
+
+    #[test]
+    fn tones_are_told_apart_at_any_sample_rate() {
+        let (recognizer, _) = recognizer_of(front_end(), low_or_high);
+        for rate in [8_000, 11_025, 44_100, 48_000] {
+            for (frequency_hz, label) in [(200.0, "low"), (3_000.0, "high")] {
+                let scores = recognizer.recognize(&audio(tone(frequency_hz, 0.3, 2.5, rate), rate)).unwrap();
+                assert_eq!(scores.label(), Some(label), "{frequency_hz} Hz at {rate}: {scores:?}");
+                assert!((scores.duration_s - 2.5).abs() < 1e-3, "{scores:?}");
+                assert!((scores.probabilities().iter().sum::<f32>() - 1.0).abs() < 1e-6, "{scores:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_recording_is_ignored() {
+        let (recognizer, fake) = recognizer_of(front_end(), low_or_high);
+        // A low tone, and in the last tenth of a second a much louder high one.
+        let samples = [tone(200.0, 0.01, 10.0, RATE), tone(3_000.0, 1.0, 0.1, RATE)].concat();
+        let n_frames = 1 + samples.len() / 256;
+        let scores = recognizer.recognize(&audio(samples, RATE)).unwrap();
+        assert_eq!(scores.n_windows, (n_frames - 32).div_ceil(16) + 1);
+        assert_eq!(fake.batches.lock().unwrap().iter().sum::<usize>(), scores.n_windows);
+        let (quiet, _) = recognizer_of(front_end(), low_or_high);
+        let without = quiet.recognize(&audio(tone(200.0, 0.01, 10.1, RATE), RATE)).unwrap();
+        assert!(scores.get("high") > without.get("high"), "{scores:?} {without:?}");
+    }
+
+    #[test]
+    fn windows_go_through_the_network_in_bounded_batches() {
+        let (recognizer, fake) = recognizer_of(front_end(), low_or_high);
+        let scores = recognizer.recognize(&audio(tone(200.0, 0.3, 20.0, RATE), RATE)).unwrap();
+        let batches = fake.batches.lock().unwrap().clone();
+        assert_eq!(batches.iter().sum::<usize>(), scores.n_windows);
+        let (last, full) = batches.split_last().unwrap();
+        assert!(full.len() > 2 && full.iter().all(|&n| n == MAX_BATCH) && *last <= MAX_BATCH, "{batches:?}");
+    }
+
+    #[test]
+    fn the_answer_is_the_mean_over_windows_at_the_models_temperature() {
+        let (recognizer, _) = recognizer_of(front_end(), |_| vec![2.0, 0.0]);
+        let mut cool = recognizer.clone();
+        cool.meta = Arc::new(ModelMeta { temperature: 4.0, ..(*recognizer.meta).clone() });
+        let samples = audio(tone(200.0, 0.3, 3.0, RATE), RATE);
+        let expected = |x: f32| 1.0 / (1.0 + (-x).exp());
+        for (recognizer, logit) in [(recognizer, 2.0), (cool, 0.5)] {
+            let scores = recognizer.recognize(&samples).unwrap();
+            assert!((scores.probabilities()[0] - expected(logit)).abs() < 1e-6, "{scores:?}");
+        }
+    }
+
+    #[test]
+    fn silent_windows_do_not_reach_the_network() {
+        let (recognizer, fake) = recognizer_of(front_end(), low_or_high);
+        let samples = [tone(200.0, 0.3, 2.0, RATE), vec![0.0; 20 * RATE as usize]].concat();
+        let scores = recognizer.recognize(&audio(samples, RATE)).unwrap();
+        assert_eq!(scores.label(), Some("low"));
+        assert!(scores.n_silent > 30, "{scores:?}");
+        assert_eq!(fake.batches.lock().unwrap().iter().sum::<usize>(), scores.n_windows - scores.n_silent);
+
+        let silence = recognizer.recognize(&audio(tone(200.0, 0.000_9, 5.0, RATE), RATE)).unwrap();
+        assert!(silence.silence && silence.label().is_none());
+        assert_eq!(silence.probabilities(), [0.5, 0.5]);
+        assert!(!recognizer.recognize(&audio(tone(200.0, 0.001_1, 5.0, RATE), RATE)).unwrap().silence);
+    }
+
+    #[test]
+    fn a_constant_offset_is_silence_at_any_sample_rate() {
+        let (recognizer, _) = recognizer_of(front_end(), low_or_high);
+        for rate in [8_000, 11_025, 16_000, 44_100] {
+            let offset = audio(vec![0.3; 7 * rate as usize], rate);
+            assert!(recognizer.recognize(&offset).unwrap().silence, "{rate}");
+        }
+    }
+
+    #[test]
+    fn silence_is_judged_in_its_time_also_behind_a_trimmed_end() {
+        let trimming = FrontEnd { trim_top_db: Some(30.0), ..front_end() };
+        let (recognizer, _) = recognizer_of(trimming, low_or_high);
+        // Of 20 s, 5 s of silence are trimmed; 10 s of silence lie between two tones and stay.
+        let rate = 11_025;
+        let quiet = |duration_s: u32| vec![0.0; (duration_s * rate) as usize];
+        let tone = || tone(300.0, 0.3, 2.5, rate);
+        let samples = [quiet(5), tone(), quiet(10), tone()].concat();
+        let scores = recognizer.recognize(&audio(samples, rate)).unwrap();
+        // Trimming leaves a tenth of a second before the first tone. So silence lasts from 2.6 s to 12.6 s, and of
+        // the windows, 0.992 s long, one every 0.512 s, the 6th to the 22nd lie in it.
+        assert_eq!((scores.n_windows, scores.n_silent), (29, 17), "{scores:?}");
+    }
+
+    #[test]
+    fn ten_milliseconds_are_enough_for_an_answer() {
+        let (recognizer, _) = recognizer_of(front_end(), low_or_high);
+        for n in [1, 2, 80] {
+            let mut samples = tone(3_000.0, 0.5, 0.01, RATE);
+            samples.truncate(n);
+            let scores = recognizer.recognize(&audio(samples, RATE)).unwrap();
+            assert_eq!(scores.n_windows, 1);
+            assert_eq!(scores.silence, n == 1, "one sample is no sound");
+        }
+    }
+
+    #[test]
+    fn answers_that_are_no_numbers_are_an_error() {
+        let samples = audio(tone(200.0, 0.3, 1.0, RATE), RATE);
+        for bad in [vec![f32::NAN, 0.0], vec![f32::INFINITY, 0.0], vec![0.0], vec![0.0; 3]] {
+            let (recognizer, _) = recognizer_of(front_end(), move |_| bad.clone());
+            assert!(matches!(recognizer.recognize(&samples), Err(Error::Model(ModelError::Answer))));
+        }
+    }
+
+    #[test]
+    fn only_short_recordings_are_trimmed() {
+        let trimming = FrontEnd { trim_top_db: Some(30.0), ..front_end() };
+        let (recognizer, _) = recognizer_of(trimming, low_or_high);
+        let padded = |n: usize| audio([tone(200.0, 0.3, 2.0, RATE), vec![0.0; n]].concat(), RATE);
+        let short = recognizer.recognize(&padded(30 * RATE as usize)).unwrap();
+        assert!(short.n_windows < 8 && short.n_silent == 0, "{short:?}");
+        assert_eq!(short.duration_s, 32.0, "the length of the recording, not of what was looked at");
+        let n_limit = MAX_TRIMMED_S as usize * RATE as usize - 2 * RATE as usize;
+        let longest = recognizer.recognize(&padded(n_limit)).unwrap();
+        assert_eq!(longest.probabilities(), short.probabilities());
+        let longer = recognizer.recognize(&padded(n_limit + 1)).unwrap();
+        assert!(longer.n_silent > 100, "{longer:?}");
+        assert_eq!(longer.label(), Some("low"));
+    }
+
+    #[test]
+    fn any_pieces_give_the_same_answer() {
+        for front_end in [front_end(), FrontEnd { trim_top_db: Some(30.0), ..front_end() }] {
+            let (recognizer, _) = recognizer_of(front_end, low_or_high);
+            let samples = [
+                vec![0.0; 9_000],
+                tone(300.0, 0.2, 4.0, 11_025),
+                vec![0.0; 30_000],
+                tone(2_000.0, 0.4, 3.3, 11_025),
+            ]
+            .concat();
+            let whole = recognizer.recognize(&audio(samples.clone(), 11_025)).unwrap();
+            for n_piece in [1, 7, 511, 4_096, 50_000] {
+                let mut pass = Pass::new(&recognizer, SampleRate(11_025)).unwrap();
+                for piece in samples.chunks(n_piece) {
+                    pass.push(piece).unwrap();
+                }
+                assert_eq!(pass.finish().unwrap(), whole, "pieces of {n_piece}");
+            }
+        }
+    }
+}

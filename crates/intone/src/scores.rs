@@ -1,0 +1,241 @@
+//! Answers: a probability for each class.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+/// What was recognised in one recording: a probability for each class, in the order of
+/// [`Recognizer::labels`](crate::Recognizer::labels); their sum is 1.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Scores {
+    /// Nothing was to be heard. All probabilities are then equal: silence is no emotion.
+    pub silence: bool,
+    /// Length of the recording, seconds.
+    pub duration_s: f64,
+    /// Number of windows that the recording was cut into.
+    pub n_windows: usize,
+    /// Number of those that were silent, and so had no say in the answer.
+    pub n_silent: usize,
+    labels: Arc<[String]>,
+    probabilities: Vec<f32>,
+}
+
+impl Scores {
+    /// The most probable class; of equal ones the first. `None` for silence.
+    pub fn label(&self) -> Option<&str> {
+        if self.silence { None } else { self.top(1).first().map(|&(label, _)| label) }
+    }
+
+    /// The `n` most probable classes with their probabilities, the most probable first; equal ones in the order
+    /// of the labels.
+    pub fn top(&self, n: usize) -> Vec<(&str, f32)> {
+        let mut ranking: Vec<_> = self.iter().collect();
+        ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
+        ranking.truncate(n);
+        ranking
+    }
+
+    /// All classes with their probabilities, in the order of the labels.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, f32)> + Clone {
+        self.labels.iter().map(String::as_str).zip(self.probabilities.iter().copied())
+    }
+
+    /// The probability of one class; `None` where the model does not have it.
+    pub fn get(&self, label: &str) -> Option<f32> {
+        self.iter().find(|(name, _)| *name == label).map(|(_, probability)| probability)
+    }
+
+    /// The names of the classes.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The probabilities, `[n_labels]`, in [0, 1], sum 1.
+    pub fn probabilities(&self) -> &[f32] {
+        &self.probabilities
+    }
+
+    /// The answer if only these classes were possible: their probabilities divided by their sum, in the order of
+    /// the model's labels. Where none of them had any probability, all have the same.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLabel`]; [`Error::OutOfRange`] for an empty list.
+    pub fn restrict<S: AsRef<str>>(&self, classes: &[S]) -> Result<Scores> {
+        check_classes(classes, &self.labels)?;
+        let wanted: BTreeSet<&str> = classes.iter().map(AsRef::as_ref).collect();
+        let kept = || self.iter().filter(|(label, _)| wanted.contains(label));
+        let sum: f64 = kept().map(|(_, probability)| f64::from(probability)).sum();
+        let n = kept().count() as f64;
+        let share = |probability: f32| {
+            if sum > 0.0 { (f64::from(probability) / sum) as f32 } else { (1.0 / n) as f32 }
+        };
+        Ok(Scores {
+            labels: kept().map(|(label, _)| label.to_owned()).collect(),
+            probabilities: kept().map(|(_, probability)| share(probability)).collect(),
+            ..*self
+        })
+    }
+}
+
+/// Whether a model with these `labels` can answer for these `classes`.
+///
+/// # Errors
+/// As [`Scores::restrict`].
+pub fn check_classes<S: AsRef<str>>(classes: &[S], labels: &[String]) -> Result<()> {
+    if classes.is_empty() {
+        let expected = format!("at least one of {}", labels.join(", "));
+        return Err(Error::OutOfRange { what: "classes", expected, actual: "none".into() });
+    }
+    match classes.iter().map(AsRef::as_ref).find(|class| !labels.iter().any(|label| label == class)) {
+        Some(label) => Err(Error::UnknownLabel { label: label.to_owned(), known: labels.to_vec() }),
+        None => Ok(()),
+    }
+}
+
+/// The sum of what the windows of one recording say.
+#[derive(Debug)]
+pub(crate) struct Votes {
+    /// Sum of the probabilities over the windows that have a say, `[n_labels]`.
+    sums: Vec<f64>,
+    n_windows: usize,
+    n_silent: usize,
+}
+
+impl Votes {
+    pub(crate) fn new(n_labels: usize) -> Votes {
+        Votes { sums: vec![0.0; n_labels], n_windows: 0, n_silent: 0 }
+    }
+
+    /// A window in which nothing is to be heard.
+    pub(crate) fn add_silent(&mut self) {
+        self.n_windows += 1;
+        self.n_silent += 1;
+    }
+
+    /// What the network says of a window: `logits` divided by `temperature` become probabilities by softmax.
+    /// The logits must be finite.
+    pub(crate) fn add(&mut self, logits: &[f32], temperature: f32) {
+        self.n_windows += 1;
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weight = |logit: f32| (f64::from(logit - highest) / f64::from(temperature)).exp();
+        let total: f64 = logits.iter().copied().map(weight).sum();
+        for (sum, &logit) in self.sums.iter_mut().zip(logits) {
+            *sum += weight(logit) / total;
+        }
+    }
+
+    /// The mean of the windows that have a say; all classes alike where there is none.
+    pub(crate) fn scores(&self, labels: Arc<[String]>, duration_s: f64) -> Scores {
+        let n_voting = self.n_windows - self.n_silent;
+        let probability = |sum: f64| match n_voting {
+            0 => 1.0 / self.sums.len() as f64,
+            n => sum / n as f64,
+        };
+        Scores {
+            silence: n_voting == 0,
+            duration_s,
+            n_windows: self.n_windows,
+            n_silent: self.n_silent,
+            labels,
+            probabilities: self.sums.iter().map(|&sum| probability(sum) as f32).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels() -> Arc<[String]> {
+        ["angry", "happy", "neutral", "sad"].map(String::from).into()
+    }
+
+    fn scores(probabilities: [f64; 4]) -> Scores {
+        let votes = Votes { sums: probabilities.to_vec(), n_windows: 1, n_silent: 0 };
+        votes.scores(labels(), 1.0)
+    }
+
+    #[test]
+    fn softmax_of_one_window_is_the_textbook_formula() {
+        for temperature in [0.5, 1.0, 3.0] {
+            let logits = [1.0f32, -2.0, 0.5, 0.5];
+            let mut votes = Votes::new(4);
+            votes.add(&logits, temperature);
+            let total: f64 = logits.iter().map(|x| f64::from(x / temperature).exp()).sum();
+            for ((_, got), x) in votes.scores(labels(), 0.0).iter().zip(logits) {
+                let expected = f64::from(x / temperature).exp() / total;
+                assert!((f64::from(got) - expected).abs() < 1e-6, "{got} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn huge_logits_do_not_overflow() {
+        let mut votes = Votes::new(4);
+        votes.add(&[f32::MAX, -f32::MAX, 0.0, f32::MAX], 0.05);
+        assert_eq!(votes.scores(labels(), 0.0).probabilities(), [0.5, 0.0, 0.0, 0.5]);
+    }
+
+    #[test]
+    fn windows_are_averaged_and_silent_ones_have_no_say() {
+        let mut votes = Votes::new(4);
+        votes.add(&[2000.0, 0.0, 0.0, 0.0], 1.0);
+        votes.add_silent();
+        votes.add(&[0.0, 2000.0, 0.0, 0.0], 1.0);
+        votes.add(&[2000.0, 0.0, 0.0, 0.0], 1.0);
+        let scores = votes.scores(labels(), 5.0);
+        assert_eq!(scores.probabilities(), [2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
+        assert_eq!((scores.n_windows, scores.n_silent, scores.silence), (4, 1, false));
+        assert_eq!(scores.label(), Some("angry"));
+    }
+
+    #[test]
+    fn silence_is_no_emotion() {
+        let mut votes = Votes::new(4);
+        votes.add_silent();
+        let scores = votes.scores(labels(), 5.0);
+        assert!(scores.silence);
+        assert_eq!(scores.probabilities(), [0.25; 4]);
+        assert_eq!(scores.label(), None);
+        let restricted = scores.restrict(&["sad", "angry"]).unwrap();
+        assert!(restricted.silence && restricted.label().is_none());
+        assert_eq!(restricted.probabilities(), [0.5; 2]);
+    }
+
+    #[test]
+    fn top_ranks_and_keeps_the_order_of_equals() {
+        let scores = scores([0.25, 0.4, 0.1, 0.25]);
+        assert_eq!(scores.top(3), [("happy", 0.4), ("angry", 0.25), ("sad", 0.25)]);
+        assert_eq!(scores.top(0), []);
+        assert_eq!(scores.top(100).len(), 4);
+        assert_eq!(scores.get("neutral"), Some(0.1));
+        assert_eq!(scores.get("bored"), None);
+    }
+
+    #[test]
+    fn a_restriction_renormalises_in_the_order_of_the_labels() {
+        let scores = scores([0.5, 0.2, 0.2, 0.1]);
+        let few = scores.restrict(&["sad", "happy", "sad"]).unwrap();
+        assert_eq!(few.labels(), ["happy", "sad"]);
+        assert!((few.probabilities()[0] - 2.0 / 3.0).abs() < 1e-6, "{few:?}");
+        assert!((few.probabilities().iter().sum::<f32>() - 1.0).abs() < 1e-6, "{few:?}");
+        assert_eq!(few.label(), Some("happy"));
+        assert_eq!(scores.restrict(&["sad"]).unwrap().probabilities(), [1.0]);
+    }
+
+    #[test]
+    fn a_restriction_to_the_impossible_is_undecided() {
+        let few = scores([1.0, 0.0, 0.0, 0.0]).restrict(&["sad", "happy"]).unwrap();
+        assert_eq!(few.probabilities(), [0.5; 2]);
+    }
+
+    #[test]
+    fn unknown_classes_are_refused_with_the_choices() {
+        let error = scores([0.25; 4]).restrict(&["sad", "bored"]).unwrap_err();
+        assert_eq!(error.to_string(), "no class `bored`; the model knows angry, happy, neutral, sad");
+        let none: [&str; 0] = [];
+        assert!(matches!(scores([0.25; 4]).restrict(&none), Err(Error::OutOfRange { .. })));
+    }
+}

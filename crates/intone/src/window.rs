@@ -1,0 +1,336 @@
+//! From one recording of any length to the windows that the network looks at.
+//!
+//! A window is one input of the network, [`FrontEnd::n_frames`] frames. Windows follow each other at half their
+//! length; the last one ends with the recording, so that nothing of it is ignored. A recording shorter than one
+//! window is padded with silence at its end.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::Result;
+use crate::audio::SampleRate;
+use crate::features::{Extractor, FrameStream, Frames, FrontEnd};
+
+/// A window is silent if the lowest and the highest sample of the recording in its time lie no more than twice
+/// this apart: 60 dB below full scale, whatever constant offset the recording has.
+///
+/// Conversation recorded at a sensible level peaks 10 to 30 dB below full scale, whispers and quiet phrases at
+/// about -45 dB; the noise of 16-bit dither lies at -90 dB, that of a quiet room in a good microphone at
+/// -65 dB and less.
+pub(crate) const SILENCE_PEAK: f32 = 0.001;
+
+/// Cuts the windows of one recording, whose samples arrive in pieces.
+///
+/// Any division into pieces gives the same windows, bit for bit. Holds one window and a half of frames.
+pub(crate) struct Windows {
+    extractor: Extractor,
+    /// `None`: the recording is over.
+    stream: Option<FrameStream>,
+    frames: Frames,
+    loudness: Loudness,
+    /// Where the next window starts, if the recording is long enough: frames.
+    next_start: usize,
+    /// Where the last window that was given out started: frames.
+    last_start: Option<usize>,
+}
+
+/// One window that was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Its first frame, counted from the beginning of the recording.
+    pub(crate) start_frame: usize,
+    /// Whether there is nothing to be heard in it, see [`SILENCE_PEAK`].
+    pub(crate) silent: bool,
+}
+
+impl Windows {
+    /// No windows yet of a recording at `sample_rate`.
+    pub(crate) fn new(extractor: &Extractor, sample_rate: SampleRate) -> Windows {
+        let front_end = extractor.front_end();
+        Windows {
+            stream: Some(extractor.stream()),
+            frames: Frames::new(front_end.n_mels),
+            loudness: Loudness::new(sample_rate, front_end),
+            extractor: extractor.clone(),
+            next_start: 0,
+            last_start: None,
+        }
+    }
+
+    /// Takes the next samples as they are in the recording, to judge by them what is silent: a resampler rings at
+    /// the ends of a recording that has a constant offset.
+    pub(crate) fn listen(&mut self, original: &[f32]) {
+        self.loudness.push(original);
+    }
+
+    /// Passes over `n` samples at the front end's rate.
+    pub(crate) fn skip(&mut self, n: usize) {
+        self.loudness.n_skipped += n as u64;
+    }
+
+    /// Takes the next samples, at the front end's rate; [`Windows::listen`] must have had the original ones. Call
+    /// [`Windows::next`] until it gives nothing before pushing more, so that the memory stays bounded.
+    pub(crate) fn push(&mut self, samples: &[f32]) {
+        if let Some(stream) = &mut self.stream {
+            stream.push(samples, &mut self.frames);
+        }
+    }
+
+    /// Ends the recording: [`Windows::next`] now gives the last windows.
+    pub(crate) fn finish(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            stream.finish(&mut self.frames);
+            self.loudness.close_block();
+        }
+    }
+
+    /// Writes the next window to `out`, `[n_mels, n_frames]`, and says which it is; nothing where more samples
+    /// are needed first, or where the recording is over.
+    pub(crate) fn next(&mut self, out: &mut [f32]) -> Result<Option<Window>> {
+        let Some(start_frame) = self.ready() else { return Ok(None) };
+        let FrontEnd { n_frames, .. } = *self.extractor.front_end();
+        self.frames.window(self.extractor.front_end(), start_frame, out)?;
+        let swing = self.loudness.swing(self.times(start_frame));
+        self.last_start = Some(start_frame);
+        self.next_start = start_frame + (n_frames / 2).max(1);
+        // The next window starts later than this one, and possibly by a single frame.
+        self.frames.drop_before(start_frame);
+        self.loudness.drop_before(self.times(start_frame).start);
+        Ok(Some(Window { start_frame, silent: swing < 2.0 * SILENCE_PEAK }))
+    }
+
+    /// The start of the window that can be cut now.
+    fn ready(&self) -> Option<usize> {
+        let n_frames = self.extractor.front_end().n_frames;
+        let (end, finished) = (self.frames.range().end, self.stream.is_none());
+        let heard = finished || self.loudness.knows(self.times(self.next_start));
+        if self.next_start + n_frames <= end && heard {
+            return Some(self.next_start);
+        }
+        let covered = self.last_start.map_or(0, |start| start + n_frames);
+        (finished && covered < end).then(|| end.saturating_sub(n_frames))
+    }
+
+    /// The samples at the front end's rate that decide whether a window is silent: from the centre of its first
+    /// frame to that of its last.
+    fn times(&self, start_frame: usize) -> Range<u64> {
+        let FrontEnd { n_frames, hop_length, .. } = *self.extractor.front_end();
+        let end_frame = start_frame + (n_frames - 1).max(1);
+        (start_frame * hop_length) as u64..(end_frame * hop_length) as u64
+    }
+}
+
+/// Lowest and highest sample of each block of a recording, at its own sample rate. A block is about as long as
+/// the hop between two frames.
+struct Loudness {
+    /// The recording's sample rate and the front end's, Hz.
+    from: u64,
+    to: u64,
+    /// Samples at the front end's rate that lie before what the windows count from.
+    n_skipped: u64,
+    n_block: usize,
+    /// Lowest and highest sample of the blocks from `first` on.
+    blocks: VecDeque<(f32, f32)>,
+    /// Number of blocks that were dropped.
+    first: usize,
+    /// The block that is being filled, and how many samples it has.
+    open: (f32, f32),
+    n_open: usize,
+}
+
+/// Lowest and highest of no samples.
+const NOTHING: (f32, f32) = (f32::INFINITY, f32::NEG_INFINITY);
+
+impl Loudness {
+    fn new(sample_rate: SampleRate, front_end: &FrontEnd) -> Loudness {
+        let (from, to) = (u64::from(sample_rate.0), u64::from(front_end.sample_rate_hz));
+        let n_block = (front_end.hop_length as u64 * from / to).max(1) as usize;
+        let blocks = VecDeque::new();
+        Loudness { from, to, n_skipped: 0, n_block, blocks, first: 0, open: NOTHING, n_open: 0 }
+    }
+
+    fn push(&mut self, mut samples: &[f32]) {
+        while !samples.is_empty() {
+            let (now, later) = samples.split_at(samples.len().min(self.n_block - self.n_open));
+            self.open = now.iter().fold(self.open, |(low, high), &x| (low.min(x), high.max(x)));
+            self.n_open += now.len();
+            if self.n_open == self.n_block {
+                self.close_block();
+            }
+            samples = later;
+        }
+    }
+
+    fn close_block(&mut self) {
+        if self.n_open > 0 {
+            self.blocks.push_back(self.open);
+            (self.open, self.n_open) = (NOTHING, 0);
+        }
+    }
+
+    /// The blocks that hold these samples at the front end's rate.
+    fn blocks(&self, samples: Range<u64>) -> Range<usize> {
+        let original = |sample: u64| (sample + self.n_skipped) * self.from / self.to;
+        let (start, end) = (original(samples.start), original(samples.end));
+        (start / self.n_block as u64) as usize..end.div_ceil(self.n_block as u64) as usize
+    }
+
+    /// Whether the blocks with these samples are complete.
+    fn knows(&self, samples: Range<u64>) -> bool {
+        self.blocks(samples).end <= self.first + self.blocks.len()
+    }
+
+    /// Distance between the lowest and the highest of these samples; 0 where there are none.
+    fn swing(&self, samples: Range<u64>) -> f32 {
+        let blocks = self.blocks(samples);
+        let (low, high) = self
+            .blocks
+            .iter()
+            .skip(blocks.start.saturating_sub(self.first))
+            .take(blocks.len())
+            .fold(NOTHING, |(low, high), block| (low.min(block.0), high.max(block.1)));
+        (high - low).max(0.0)
+    }
+
+    /// Forgets what lies before this sample at the front end's rate.
+    fn drop_before(&mut self, sample: u64) {
+        let block = self.blocks(sample..sample).start;
+        let n = block.saturating_sub(self.first).min(self.blocks.len());
+        self.blocks.drain(..n);
+        self.first += n;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Two frames of 16 samples make a block of 8; a window has 6 frames.
+    fn small() -> FrontEnd {
+        FrontEnd {
+            sample_rate_hz: 8_000,
+            n_fft: 16,
+            hop_length: 8,
+            n_mels: 4,
+            fmax_hz: 4_000.0,
+            n_frames: 6,
+            ..FrontEnd::reference()
+        }
+    }
+
+    fn noise(n: usize) -> Vec<f32> {
+        let mut state = 1u32;
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect()
+    }
+
+    /// All windows of a recording that comes in pieces.
+    fn cut(extractor: &Extractor, pieces: &[&[f32]]) -> Vec<(Window, Vec<u32>)> {
+        let mut windows = Windows::new(extractor, SampleRate(extractor.front_end().sample_rate_hz));
+        let mut out = vec![0.0; extractor.front_end().window_len()];
+        let mut all = Vec::new();
+        let mut take = |windows: &mut Windows| {
+            while let Some(window) = windows.next(&mut out).expect("a window within the frames") {
+                all.push((window, out.iter().map(|x| x.to_bits()).collect()));
+            }
+        };
+        for piece in pieces {
+            windows.listen(piece);
+            windows.push(piece);
+            take(&mut windows);
+        }
+        windows.finish();
+        take(&mut windows);
+        all
+    }
+
+    fn starts(n_samples: usize) -> Vec<usize> {
+        let extractor = Extractor::new(&small()).expect("a valid front end");
+        cut(&extractor, &[&noise(n_samples)]).iter().map(|(window, _)| window.start_frame).collect()
+    }
+
+    #[test]
+    fn windows_overlap_by_half_and_the_last_ends_with_the_recording() {
+        // n samples have 1 + n / 8 frames.
+        assert_eq!(starts(0), [0]);
+        assert_eq!(starts(39), [0]);
+        assert_eq!(starts(40), [0], "exactly six frames");
+        assert_eq!(starts(48), [0, 1], "seven");
+        assert_eq!(starts(64), [0, 3], "nine: the second window fits exactly");
+        assert_eq!(starts(72), [0, 3, 4]);
+        assert_eq!(starts(8 * 17), [0, 3, 6, 9, 12]);
+        assert_eq!(starts(8 * 18), [0, 3, 6, 9, 12, 13]);
+    }
+
+    #[test]
+    fn each_window_is_the_one_of_the_whole_recording() {
+        let extractor = Extractor::new(&small()).unwrap();
+        let samples = noise(500);
+        let frames = extractor.frames(&samples);
+        let mut expected = vec![0.0; small().window_len()];
+        let windows = cut(&extractor, &[&samples]);
+        assert_eq!(windows.len(), 20);
+        for (window, values) in windows {
+            frames.window(&small(), window.start_frame, &mut expected).unwrap();
+            assert_eq!(values, expected.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), "{window:?}");
+        }
+    }
+
+    #[test]
+    fn silence_is_judged_window_by_window() {
+        let extractor = Extractor::new(&small()).unwrap();
+        let silent = |samples: &[f32]| -> Vec<bool> {
+            cut(&extractor, &[samples]).iter().map(|(window, _)| window.silent).collect()
+        };
+        // Windows start at frames 0, 3, 6, 9, 11 (the last), that is at samples 0, 24, 48, 72, 88, and reach over
+        // 40 samples.
+        let mut samples = vec![0.0; 128];
+        assert_eq!(silent(&samples), [true; 5]);
+        samples[70] = 0.1;
+        assert_eq!(silent(&samples), [true, true, false, true, true]);
+        samples[70] = 1.9 * SILENCE_PEAK;
+        assert_eq!(silent(&samples), [true; 5], "within the threshold on both sides of its middle");
+        samples[71] = -0.2 * SILENCE_PEAK;
+        assert_eq!(silent(&samples), [true, true, false, true, true]);
+    }
+
+    #[test]
+    fn a_constant_offset_is_silent_and_what_is_no_number_too() {
+        let extractor = Extractor::new(&small()).unwrap();
+        for value in [0.3, -1.0, f32::NAN] {
+            let windows = cut(&extractor, &[&[value; 200]]);
+            assert!(windows.iter().all(|(window, _)| window.silent), "{value}");
+        }
+        assert!(cut(&extractor, &[&[]])[0].0.silent);
+        assert!(!cut(&extractor, &[&[0.5, -0.5]])[0].0.silent, "two samples are enough to be heard");
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_same_windows(
+            n_samples in 0usize..1_000,
+            cuts in prop::collection::vec(0usize..1_000, 0..30),
+            n_fft in (8usize..=32).prop_map(|half| 2 * half),
+            hop in 1usize..=16,
+            n_frames in 1usize..=7,
+            quiet in prop::collection::vec(0usize..1_000, 0..4),
+        ) {
+            let front_end = FrontEnd { n_fft, hop_length: hop, n_frames, ..small() };
+            let extractor = Extractor::new(&front_end).unwrap();
+            let mut samples = noise(n_samples);
+            for from in quiet {
+                samples.iter_mut().skip(from).take(200).for_each(|x| *x = 0.0);
+            }
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(n_samples)).chain([0, n_samples]).collect();
+            cuts.sort_unstable();
+            let pieces: Vec<&[f32]> = cuts.windows(2).map(|w| &samples[w[0]..w[1]]).collect();
+            prop_assert_eq!(cut(&extractor, &pieces), cut(&extractor, &[&samples]));
+        }
+    }
+}
