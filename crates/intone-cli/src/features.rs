@@ -1,11 +1,294 @@
 //! `intone features`: Write the front end's output for other tools.
 
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Write the front end's output for other tools
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+use anyhow::{Context, bail};
+use indicatif::{ParallelProgressIterator, ProgressBar, ProgressStyle};
+use intone::audio::{Resampler, SampleRate};
+use intone::features::{Extractor, FrameStream, Frames, FrontEnd, LogMel};
+use rayon::prelude::*;
 
-pub(crate) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+use crate::inputs::{self, Input};
+use crate::terminal::complain;
+
+mod npy;
+mod picture;
+
+/// From this number of recordings on, a bar shows the progress.
+const MANY: usize = 10;
+
+/// Write the front end's output for other tools
+///
+/// Writes for each recording NAME.npy, its log-mel spectrogram as NumPy reads it: float32, one row for each mel
+/// band (the lowest first), one column for each frame, in dB relative to the recording's peak. The reference front
+/// end gives what librosa 0.11 gives with power_to_db(melspectrogram(y=y, sr=22050), ref=np.max).
+///
+/// What was found in a folder keeps its way from there. Two recordings that would be written to the same name
+/// are refused before anything is written. Exit code 0: all were written; 1: some could not be read or written;
+/// 2: the command line cannot be used.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Recordings, and folders, which are searched for audio files
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Folder to write to; made if there is none
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Front end
+    #[arg(long, value_enum, default_value_t)]
+    front_end: Name,
+
+    /// Write also NAME.png, a picture of the spectrogram with axes
+    #[arg(long)]
+    png: bool,
+
+    /// First trim both ends of what is more than DB below the loudest part, as librosa.effects.trim(y, top_db=DB)
+    #[arg(long, value_name = "DB")]
+    trim: Option<f32>,
+}
+
+/// The front ends that have a name.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Name {
+    /// 22,050 Hz, 128 Slaney mel bands, frames of 2,048 samples every 512
+    #[default]
+    Reference,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let front_end = match args.front_end {
+        Name::Reference => FrontEnd { trim_top_db: args.trim, ..FrontEnd::reference() },
+    };
+    let extractor = Extractor::new(&front_end)?;
+    let jobs = jobs(&args.paths, &args.out)?;
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+
+    let progress = progress_bar(jobs.len());
+    let n_failed = jobs
+        .par_iter()
+        .progress_with(progress.clone())
+        .filter(|job| {
+            let result = job.run(&extractor, args.png);
+            progress.suspend(|| job.tell(&result));
+            result.is_err()
+        })
+        .count();
+    progress.finish_and_clear();
+    if n_failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if jobs.len() > 1 {
+        complain(format_args!("intone: {n_failed} of {} recordings failed", jobs.len()));
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// One recording and where its features go.
+struct Job {
+    input: Input,
+    /// The paths of the outputs, without their ending.
+    target: PathBuf,
+}
+
+/// What is to be done, in the order of the command line.
+///
+/// # Errors
+/// Where two recordings would be written to the same file.
+fn jobs(paths: &[PathBuf], out: &Path) -> anyhow::Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            bail!("standard input has no name to write its features to: give a file");
+        }
+        for input in inputs::expand(std::slice::from_ref(path))? {
+            let target = out.join(target(path, &input.path));
+            jobs.push(Job { input, target });
+        }
+    }
+    let mut taken: HashMap<&Path, &Path> = HashMap::new();
+    // A folder among them is one that could not be searched; nothing will be written for it.
+    for job in jobs.iter().filter(|job| !job.input.path.is_dir()) {
+        if let Some(other) = taken.insert(&job.target, &job.input.path) {
+            bail!(
+                "{} and {} would both be written to {}: rename one, or write them to different folders",
+                other.display(),
+                job.input.path.display(),
+                with_ending(&job.target, ".npy").display()
+            );
+        }
+    }
+    Ok(jobs)
+}
+
+/// Where the features of `found` go, below the output folder: a file that was given by its name goes to its stem,
+/// one that was found in a given folder keeps the way from there.
+fn target(given: &Path, found: &Path) -> PathBuf {
+    let way = match found.strip_prefix(given) {
+        Ok(way) if way.file_name().is_some() => way,
+        _ => Path::new(found.file_name().unwrap_or(found.as_os_str())),
+    };
+    way.with_file_name(way.file_stem().unwrap_or(way.as_os_str()))
+}
+
+/// The path with an ending more: the stem may have dots of its own.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
+impl Job {
+    /// Writes the features. Answers with warnings about the recording.
+    fn run(&self, extractor: &Extractor, png: bool) -> anyhow::Result<Vec<String>> {
+        let features = Features::of(&self.input, extractor)?;
+        if let Some(folder) = self.target.parent() {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        let log_mel = &features.log_mel;
+        self.write(".npy", |out| npy::write(out, [log_mel.n_mels(), log_mel.n_frames()], log_mel.data()))?;
+        if png {
+            self.write(".png", |out| {
+                picture::write(out, log_mel, extractor.front_end(), features.duration_s)
+            })?;
+        }
+        Ok(features.warnings)
+    }
+
+    fn write(
+        &self,
+        ending: &str,
+        content: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let path = with_ending(&self.target, ending);
+        let write = || {
+            let mut out = BufWriter::new(File::create(&path)?);
+            content(&mut out)?;
+            out.flush()
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn tell(&self, result: &anyhow::Result<Vec<String>>) {
+        let path = self.input.path.display();
+        match result {
+            Ok(warnings) => {
+                for warning in warnings {
+                    complain(format_args!("intone: {path}: warning: {warning}"));
+                }
+            }
+            // The library's errors may name the file already.
+            Err(error) => match error.downcast_ref::<intone::Error>() {
+                Some(error @ intone::Error::InFile { .. }) => complain(format_args!("intone: {error}")),
+                _ => complain(format_args!("intone: {path}: {error:#}")),
+            },
+        }
+    }
+}
+
+/// The features of a recording.
+struct Features {
+    log_mel: LogMel,
+    /// Of what the features show: the recording, or what trimming left of it.
+    duration_s: f64,
+    warnings: Vec<String>,
+}
+
+impl Features {
+    fn of(input: &Input, extractor: &Extractor) -> anyhow::Result<Features> {
+        let front_end = extractor.front_end();
+        let rate = SampleRate(front_end.sample_rate_hz);
+        let mut audio = input.open()?;
+        let mut resampler = Resampler::new(audio.sample_rate(), rate)?;
+        let mut sink = match front_end.trim_top_db {
+            None => Sink::Frames(extractor.stream(), Frames::new(front_end.n_mels), 0),
+            Some(_) => Sink::Samples(Vec::new()),
+        };
+        let mut piece = Vec::new();
+        while let Some(chunk) = audio.next_chunk()? {
+            piece.clear();
+            resampler.push(chunk, &mut piece);
+            sink.push(&piece);
+        }
+        piece.clear();
+        resampler.finish(&mut piece);
+        sink.push(&piece);
+        let (log_mel, n_samples) = sink.finish(extractor);
+        Ok(Features {
+            log_mel,
+            duration_s: n_samples as f64 / f64::from(rate.0),
+            warnings: audio.warnings().iter().map(ToString::to_string).collect(),
+        })
+    }
+}
+
+/// Takes samples at the front end's rate.
+enum Sink {
+    /// Turned into frames at once, and counted: a long recording is never held as samples.
+    Frames(FrameStream, Frames, usize),
+    /// Kept: what to trim is known at the end.
+    Samples(Vec<f32>),
+}
+
+impl Sink {
+    fn push(&mut self, samples: &[f32]) {
+        match self {
+            Sink::Frames(stream, frames, n_samples) => {
+                stream.push(samples, frames);
+                *n_samples += samples.len();
+            }
+            Sink::Samples(kept) => kept.extend_from_slice(samples),
+        }
+    }
+
+    /// The features, and the number of samples that they were made from.
+    fn finish(self, extractor: &Extractor) -> (LogMel, usize) {
+        match self {
+            Sink::Frames(stream, mut frames, n_samples) => {
+                stream.finish_unpadded(&mut frames);
+                (LogMel::from_frames(&frames, extractor.front_end().top_db), n_samples)
+            }
+            Sink::Samples(samples) => {
+                let trimmed = extractor.front_end().trimmed(&samples);
+                (extractor.log_mel(trimmed), trimmed.len())
+            }
+        }
+    }
+}
+
+/// Shown on a terminal only, which indicatif sees to.
+fn progress_bar(n: usize) -> ProgressBar {
+    if n < MANY {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}, {eta} left");
+    ProgressBar::new(n as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_outputs_follow_those_of_inputs() {
+        for (given, found, want) in [
+            ("a.wav", "a.wav", "a"),
+            ("x/a.wav", "x/a.wav", "a"),
+            ("../x/a.b.wav", "../x/a.b.wav", "a.b"),
+            ("folder", "folder/a.wav", "a"),
+            ("folder/", "folder/deep/er/a.flac", "deep/er/a"),
+            (".", "./a.wav", "a"),
+            ("noending", "noending", "noending"),
+        ] {
+            assert_eq!(target(Path::new(given), Path::new(found)), Path::new(want), "{given} {found}");
+        }
+        assert_eq!(with_ending(Path::new("out/a.b"), ".npy"), Path::new("out/a.b.npy"));
+    }
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod data;
+mod evaluate;
 mod features;
+mod inputs;
 mod model;
 mod predict;
 mod terminal;
@@ -28,6 +30,7 @@ struct Cli {
 enum Command {
     Predict(predict::Args),
     Train(train::Args),
+    Evaluate(evaluate::Args),
     Features(features::Args),
     Data(data::Args),
     Model(model::Args),
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Features(args) => features::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Model(args) => model::run(&args),

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
-use intone::model::{Architecture, ModelFile, ModelMeta};
+use intone::model::{Architecture, ModelFile, ModelMeta, Precision};
+use intone::recognizer::EMBEDDED_MODEL;
 use serde::Serialize;
 
 use crate::terminal::{Ink, Style, printable};
@@ -22,6 +22,28 @@ pub(crate) struct Args {
 enum Command {
     /// Print what a model file knows: network, features, classes, origin, results, licence
     Info(InfoArgs),
+    /// Write a model file again with its weights in another form, such as int8 for the smallest file
+    Convert(ConvertArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConvertArgs {
+    /// Model file to read
+    input: PathBuf,
+
+    /// Model file to write
+    output: PathBuf,
+
+    /// Form of the weights: f32 keeps every bit, f16 half the size, int8 a quarter
+    #[arg(short, long, value_enum)]
+    precision: PrecisionName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PrecisionName {
+    F32,
+    F16,
+    Int8,
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,9 +82,25 @@ struct Info {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Command::Info(args) = &args.command;
-    let path = args.file.as_deref().context("this build has no embedded model: name a model file")?;
-    let info = read(path)?;
+    match &args.command {
+        Command::Info(args) => info(args),
+        Command::Convert(args) => convert(args),
+    }
+}
+
+fn convert(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
+    let file = ModelFile::open(&args.input)?;
+    let precision = match args.precision {
+        PrecisionName::F32 => Precision::F32,
+        PrecisionName::F16 => Precision::F16,
+        PrecisionName::Int8 => Precision::Int8,
+    };
+    file.write(&args.output, precision)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn info(args: &InfoArgs) -> anyhow::Result<ExitCode> {
+    let info = read(args.file.as_deref())?;
     let mut out = io::stdout().lock();
     match args.format {
         Format::Text => out.write_all(text(&info, Style::of_stdout()).as_bytes())?,
@@ -73,12 +111,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads a model file, and proves that its network can be built.
-fn read(path: &Path) -> anyhow::Result<Info> {
-    let file = ModelFile::open(path)?;
-    intone::model::Model::from_file(&file).map_err(|error| error.in_file(path))?;
+fn read(path: Option<&Path>) -> anyhow::Result<Info> {
+    let (file, bytes) = match path {
+        Some(path) => (ModelFile::open(path)?, std::fs::metadata(path)?.len()),
+        None => (ModelFile::read(EMBEDDED_MODEL)?, EMBEDDED_MODEL.len() as u64),
+    };
+    intone::model::Model::from_file(&file).map_err(|error| match path {
+        Some(path) => error.in_file(path),
+        None => error,
+    })?;
     Ok(Info {
-        file: Some(path.to_string_lossy().into_owned()),
-        bytes: std::fs::metadata(path)?.len(),
+        file: path.map(|path| path.to_string_lossy().into_owned()),
+        bytes,
         weights: file.n_values(),
         precision: file.precision.name(),
         meta: file.meta,
@@ -139,7 +183,7 @@ fn text(info: &Info, style: Style) -> String {
     if !provenance.scores.is_empty() {
         page.title("results");
         for (name, score) in &provenance.scores {
-            page.line(name, &format!("{score:.4}"));
+            page.line("", &format!("{name:<26}{score:.4}"));
         }
     }
 

@@ -6,17 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use intone::Recognizer;
 
 use self::in_order::in_order;
-use self::inputs::Input;
 use self::output::{Answer, Format, Outcome, Report, shown};
+use crate::inputs::{self, Input};
 use crate::terminal::{Style, complain};
 
 mod in_order;
-mod inputs;
 mod output;
 
 /// From this number of recordings on, a bar shows the progress.
@@ -99,8 +97,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// The recogniser of a model file, or of the embedded model.
 pub(crate) fn recognizer(model: Option<&Path>) -> anyhow::Result<Recognizer> {
-    let path = model.context("this build has no embedded model: name one with --model FILE")?;
-    Ok(Recognizer::open(path)?)
+    Ok(match model {
+        Some(path) => Recognizer::open(path)?,
+        None => Recognizer::embedded()?,
+    })
 }
 
 /// The classes to choose among, in the order of the model's labels.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use intone::Emotion;
 use intone::features::{Frames, FrontEnd};
 use intone::model::Model;
+use intone::{AudioStream, Emotion, Recognizer};
 use rand::RngExt;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::corpus::Clip;
@@ -84,16 +85,40 @@ pub fn predict(
             *n += 1;
         }
     }
-    let prediction = |(clip, (sum, n)): (&Clip, ([f64; N_CLASSES], usize))| Prediction {
+    let mean = |(sum, n): ([f64; N_CLASSES], usize)| sum.map(|s| (s / n as f64) as f32);
+    Ok(clips.iter().zip(sums).map(|(clip, sum)| prediction(clip, mean(sum))).collect())
+}
+
+/// A recogniser's answers for these clips, from the audio files, as a user gets them.
+///
+/// # Errors
+/// A model with other labels than [`Emotion::ALL`], or a clip that cannot be read.
+pub fn recognize(recognizer: &Recognizer, clips: &[Clip]) -> Result<Vec<Prediction>> {
+    let expected = Emotion::ALL.map(Emotion::name);
+    if recognizer.labels() != expected {
+        let (expected, actual) = (expected.join(", "), recognizer.labels().join(", "));
+        return Err(Error::Config { key: "the model's labels", expected, actual });
+    }
+    let one = |clip: &Clip| -> Result<Prediction> {
+        let scores = recognizer.recognize_stream(&mut AudioStream::open(&clip.path)?);
+        let scores = scores.map_err(|error| error.in_file(&clip.path))?;
+        let mut probabilities = [0.0; N_CLASSES];
+        probabilities.copy_from_slice(scores.probabilities());
+        Ok(prediction(clip, probabilities))
+    };
+    clips.par_iter().map(one).collect()
+}
+
+fn prediction(clip: &Clip, probabilities: [f32; N_CLASSES]) -> Prediction {
+    Prediction {
         clip: clip.id.clone(),
         corpus: clip.corpus.clone(),
         speaker: clip.speaker.clone(),
         sex: clip.sex.map(|sex| format!("{sex:?}").to_lowercase()).unwrap_or_default(),
         sentence: clip.sentence.clone().unwrap_or_default(),
         truth: clip.emotion,
-        probabilities: sum.map(|s| (s / n as f64) as f32),
-    };
-    Ok(clips.iter().zip(sums).map(prediction).collect())
+        probabilities,
+    }
 }
 
 /// Writes `clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad`.

@@ -43,7 +43,18 @@ pub struct Recognizer {
     classifier: Arc<dyn Classifier>,
 }
 
+/// The model file that is part of the library: the reference network, int8. Its card is `models/MODEL_CARD.md`.
+pub const EMBEDDED_MODEL: &[u8] = include_bytes!("../models/default.safetensors");
+
 impl Recognizer {
+    /// The model that is part of the library, [`EMBEDDED_MODEL`].
+    ///
+    /// # Errors
+    /// None; the signature is that of the other constructors.
+    pub fn embedded() -> Result<Recognizer> {
+        Recognizer::from_bytes(EMBEDDED_MODEL)
+    }
+
     /// Reads a model file.
     ///
     /// # Errors
