@@ -183,7 +183,7 @@ fn text(info: &Info, style: Style) -> String {
     if !provenance.scores.is_empty() {
         page.title("results");
         for (name, score) in &provenance.scores {
-            page.line("", &format!("{name:<26}{score:.4}"));
+            page.line(name, &format!("{score:.4}"));
         }
     }
 
@@ -220,7 +220,7 @@ impl Page {
     fn line(&mut self, name: &str, value: &str) {
         for (index, part) in value.lines().enumerate() {
             let name = if index == 0 { printable(name) } else { String::new() };
-            let name = self.style.paint(Ink::Faint, &format!("{name:<14}"));
+            let name = self.style.paint(Ink::Faint, &format!("{name:<13} "));
             self.text += format!("  {name}{}", printable(part)).trim_end();
             self.text.push('\n');
         }
