@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use rubato::Resampler as _;
-use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Fft, FixedSync, WindowFunction};
+use intone_fft::BlockResampler;
 
 use super::SampleRate;
 use crate::Result;
@@ -90,7 +88,7 @@ pub(super) fn output_len(n: u64, from: SampleRate, to: SampleRate) -> u64 {
 /// Overlap-add convolution in the frequency domain: blocks of `block_in` samples become blocks of
 /// `block_out`, delayed by half a block.
 struct Engine {
-    fft: Fft<f32>,
+    blocks: BlockResampler,
     /// The block that is being filled, and how much of it is.
     block_in: Vec<f32>,
     n_filled: usize,
@@ -109,23 +107,14 @@ impl Engine {
             n_steps *= 2;
         }
         let len_in = (n_steps * u64::from(step_in)) as usize;
-        let fft = Fft::new_custom(
-            step_in as usize,
-            step_out as usize,
-            len_in,
-            1,
-            1,
-            WindowFunction::BlackmanHarris2,
-            FixedSync::Both,
-        )
-        .map_err(|error| crate::Error::Audio(format!("no resampling from {from} to {to}: {error}")))?;
-        debug_assert_eq!((fft.fft_size_in(), fft.input_frames_next()), (len_in, len_in));
+        let blocks = BlockResampler::new(step_in as usize, step_out as usize, len_in)
+            .map_err(|error| crate::Error::Audio(format!("no resampling from {from} to {to}: {error}")))?;
         Ok(Engine {
             block_in: vec![0.0; len_in],
             n_filled: 0,
-            block_out: vec![0.0; fft.output_frames_next()],
-            n_skip: fft.output_delay(),
-            fft,
+            block_out: vec![0.0; blocks.len_out()],
+            n_skip: blocks.delay(),
+            blocks,
         })
     }
 
@@ -136,7 +125,7 @@ impl Engine {
             self.n_filled += n;
             samples = &samples[n..];
             if self.n_filled == self.block_in.len() {
-                self.process();
+                self.blocks.process(&self.block_in, &mut self.block_out);
                 let n_skip = self.n_skip.min(self.block_out.len());
                 out.extend_from_slice(&self.block_out[n_skip..]);
                 self.n_skip -= n_skip;
@@ -145,18 +134,10 @@ impl Engine {
         }
     }
 
-    fn process(&mut self) {
-        let (len_in, len_out) = (self.block_in.len(), self.block_out.len());
-        let result = InterleavedSlice::new(&self.block_in[..], 1, len_in)
-            .and_then(|input| Ok((input, InterleavedSlice::new_mut(&mut self.block_out[..], 1, len_out)?)))
-            .map(|(input, mut output)| self.fft.process_into_buffer(&input, &mut output, None));
-        assert!(matches!(result, Ok(Ok(_))), "blocks have the lengths that the resampler asked for");
-    }
-
     fn reset(&mut self) {
-        self.fft.reset();
+        self.blocks.reset();
         self.n_filled = 0;
-        self.n_skip = self.fft.output_delay();
+        self.n_skip = self.blocks.delay();
     }
 }
 

@@ -23,10 +23,12 @@
 //! # Ok::<(), intone::Error>(())
 //! ```
 
+mod decibel;
 mod extract;
 mod frames;
 mod front_end;
 mod mel;
+mod spectrum;
 mod trim;
 
 pub use extract::{Extractor, FrameStream, LogMel};
