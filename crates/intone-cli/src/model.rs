@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use intone::model::{Architecture, ModelFile, ModelMeta, Precision};
+use intone::model::{Architecture, Model, ModelFile, ModelMeta, Precision};
 use intone::recognizer::EMBEDDED_MODEL;
 use serde::Serialize;
 
-use crate::terminal::{Ink, Style, printable};
+use crate::terminal::{Ink, Style, printable, thousands};
 
 /// Look into model files
 #[derive(Debug, clap::Args)]
@@ -116,17 +116,13 @@ fn read(path: Option<&Path>) -> anyhow::Result<Info> {
         Some(path) => (ModelFile::open(path)?, std::fs::metadata(path)?.len()),
         None => (ModelFile::read(EMBEDDED_MODEL)?, EMBEDDED_MODEL.len() as u64),
     };
-    intone::model::Model::from_file(&file).map_err(|error| match path {
+    let (weights, precision) = (file.n_values(), file.precision.name());
+    Model::new(&file.meta.architecture, file.tensors).map_err(|error| match path {
         Some(path) => error.in_file(path),
         None => error,
     })?;
-    Ok(Info {
-        file: path.map(|path| path.to_string_lossy().into_owned()),
-        bytes,
-        weights: file.n_values(),
-        precision: file.precision.name(),
-        meta: file.meta,
-    })
+    let file_name = path.map(|path| path.to_string_lossy().into_owned());
+    Ok(Info { file: file_name, bytes, weights, precision, meta: file.meta })
 }
 
 fn text(info: &Info, style: Style) -> String {
@@ -231,19 +227,6 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// `4,812,345`.
-fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -300,13 +283,5 @@ mod tests {
         assert_eq!(json["architecture"]["name"], "vgg");
         assert_eq!(json["front_end"]["n_mels"], 128);
         assert_eq!(json["provenance"]["scores"]["test_uar"], 0.61234);
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(
-            [0, 12, 123, 1_234, 1_234_567].map(thousands),
-            ["0", "12", "123", "1,234", "1,234,567"].map(String::from)
-        );
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, FrontEnd};
-use intone::model::{Architecture, Model, ModelFile, ModelMeta};
+use intone::model::Model;
 use intone_train::Config;
 use intone_train::learner::Learner;
 use intone_train::train::Device;
@@ -38,10 +38,7 @@ fn work(what: &str) -> Box<dyn FnMut()> {
             let n = if what == "infer" { 1 } else { 32 };
             let learner =
                 Learner::new(&config, 6, &Device::flex()).expect("the reference network is trained here");
-            let Architecture::Vgg(_) = config.architecture(6) else { unreachable!("the reference is a VGG") };
-            let labels = (0..6).map(|i| i.to_string()).collect();
-            let meta = ModelMeta::new(config.architecture(6), config.front_end.clone(), labels);
-            let model = Model::from_file(&ModelFile::new(meta, learner.tensors())).expect("its own tensors");
+            let model = Model::new(&config.architecture(6), learner.tensors()).expect("its own tensors");
             let windows = noise(n * window);
             Box::new(move || assert_eq!(model.logits(&windows, n).expect("whole windows").len(), n * 6))
         }

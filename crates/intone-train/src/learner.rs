@@ -62,7 +62,7 @@ impl Learner {
     }
 
     /// Puts the weights and moments of a checkpoint in place of the present ones.
-    pub(crate) fn restore(&mut self, tensors: &BTreeMap<String, Weights>, adam: Adam) -> Result<()> {
+    pub(crate) fn restore(&mut self, tensors: BTreeMap<String, Weights>, adam: Adam) -> Result<()> {
         self.network = Vgg::from_tensors(&self.vgg, tensors, &self.device).map_err(intone::Error::from)?;
         self.adam = adam;
         Ok(())

@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
         if state.split_hash != self.split_hash {
             return refuse("it belongs to other data or another split; see split.csv beside it");
         }
-        learner.restore(&tensors, adam)?;
+        learner.restore(tensors, adam)?;
         Ok((state, learner))
     }
 
@@ -286,7 +286,7 @@ impl<'a> Run<'a> {
     }
 
     fn evaluate(&self, file: &ModelFile, clips: &[Clip], frames: &[Frames]) -> Result<Vec<Prediction>> {
-        predict(&Model::from_file(file)?, self.front_end(), clips, frames)
+        predict(&Model::new(&file.meta.architecture, file.tensors.clone())?, self.front_end(), clips, frames)
     }
 
     /// Keeps the model of the best epoch so far.

@@ -18,9 +18,9 @@ use crate::window::Windows;
 /// windows have no say anyway.
 pub const MAX_TRIMMED_S: f64 = 60.0;
 
-/// The most windows that go through the network at once. More are not faster, and each takes some megabytes
-/// of activations.
-const MAX_BATCH: usize = 8;
+/// The most windows that go through the network at once. More are not faster, and each takes nine megabytes
+/// of activations in the reference network.
+const MAX_BATCH: usize = 4;
 
 /// The largest batch in numbers, for models with huge windows: 64 MiB.
 const MAX_BATCH_VALUES: usize = 1 << 24;
@@ -79,7 +79,7 @@ impl Recognizer {
     /// [`Error::Model`](crate::Error::Model) with what is wrong with it.
     pub fn from_file(file: ModelFile) -> Result<Recognizer> {
         file.meta.validate()?;
-        let model = Model::from_file(&file)?;
+        let model = Model::new(&file.meta.architecture, file.tensors)?;
         Recognizer::with_classifier(file.meta, Arc::new(model))
     }
 

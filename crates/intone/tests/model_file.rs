@@ -6,6 +6,7 @@ use intone::features::FrontEnd;
 use intone::model::file::{MAX_HEADER_BYTES, METADATA_KEY};
 use intone::model::{
     Architecture, CorpusInfo, ModelError, ModelFile, ModelMeta, Precision, Provenance, Tensor, VggConfig,
+    Weights,
 };
 use intone::{Error, Result};
 use proptest::prelude::*;
@@ -479,7 +480,7 @@ fn a_tensor_of_another_length_than_its_shape_is_not_written() {
 #[test]
 fn weights_are_handed_out_by_name_and_shape() {
     let model = model();
-    let mut weights = model.weights();
+    let mut weights = Weights::new(model.tensors);
     assert_eq!(weights.take("conv.bias", &[4]).unwrap().len(), 4);
     let error = weights.take("conv.weight", &[4, 2, 9]).unwrap_err();
     assert!(

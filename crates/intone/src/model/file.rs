@@ -11,7 +11,7 @@
 //! memory all are f32. A file is hostile until proved otherwise: nothing is allocated by its claims, and every
 //! way to be wrong has its own [`ModelError`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -102,7 +102,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// [`Error::Model`](crate::Error::Model) with what is wrong. Whether the tensors are those of the
-    /// architecture is found out when the network is built from them, through [`ModelFile::weights`].
+    /// architecture is found out when the network is built from them, through [`Weights`].
     pub fn read(bytes: &[u8]) -> Result<ModelFile> {
         let (header, data) = split_header(bytes)?;
         let (layout, meta) = parse_header(header, data.len())?;
@@ -142,45 +142,34 @@ impl ModelFile {
         Ok(bytes)
     }
 
-    /// Hands out the weights by name to a network that is being built, and keeps account of them.
-    pub fn weights(&self) -> Weights<'_> {
-        Weights::new(&self.tensors)
-    }
-
     /// Number of weights, all tensors together.
     pub fn n_values(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.data.len()).sum()
     }
 }
 
-/// The weights of a file, handed out by name and shape.
+/// The weights of a file, handed over one by one, by name and shape, to a network that is being built: so that no more
+/// than one copy of them is ever in memory.
 #[derive(Debug)]
-pub struct Weights<'a> {
-    tensors: &'a BTreeMap<String, Tensor>,
-    taken: BTreeSet<&'a str>,
-}
+pub struct Weights(BTreeMap<String, Tensor>);
 
-impl<'a> Weights<'a> {
-    /// Hands out these tensors.
-    pub fn new(tensors: &'a BTreeMap<String, Tensor>) -> Weights<'a> {
-        Weights { tensors, taken: BTreeSet::new() }
+impl Weights {
+    /// Hands over these tensors.
+    pub fn new(tensors: BTreeMap<String, Tensor>) -> Weights {
+        Weights(tensors)
     }
 
     /// The elements of the tensor `name`, row-major, in the shape `expected`.
     ///
     /// # Errors
     /// [`ModelError::MissingTensor`], [`ModelError::Shape`].
-    pub fn take(&mut self, name: &str, expected: &[usize]) -> Result<&'a [f32], ModelError> {
-        let (name, tensor) = self
-            .tensors
-            .get_key_value(name)
-            .ok_or_else(|| ModelError::MissingTensor { tensor: name.to_owned() })?;
+    pub fn take(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let tensor = self.0.get(name).ok_or_else(|| ModelError::MissingTensor { tensor: name.to_owned() })?;
         if tensor.shape != expected {
             let (expected, actual) = (expected.to_vec(), tensor.shape.clone());
-            return Err(ModelError::Shape { tensor: name.clone(), expected, actual });
+            return Err(ModelError::Shape { tensor: name.to_owned(), expected, actual });
         }
-        self.taken.insert(name);
-        Ok(&tensor.data)
+        Ok(self.0.remove(name).map(|tensor| tensor.data).unwrap_or_default())
     }
 
     /// To be called at the end: every tensor of the file must have been taken.
@@ -188,8 +177,8 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// [`ModelError::UnexpectedTensor`] with the first that was not.
     pub fn finish(self) -> Result<(), ModelError> {
-        match self.tensors.keys().find(|name| !self.taken.contains(name.as_str())) {
-            Some(name) => Err(ModelError::UnexpectedTensor { tensor: name.clone() }),
+        match self.0.into_keys().next() {
+            Some(tensor) => Err(ModelError::UnexpectedTensor { tensor }),
             None => Ok(()),
         }
     }

@@ -9,6 +9,8 @@ pub use error::ModelError;
 pub use file::{ModelFile, Precision, Tensor, Weights};
 pub use meta::{Architecture, CorpusInfo, ModelMeta, Provenance, VggConfig};
 
+use std::collections::BTreeMap;
+
 use crate::nn::infer::Network;
 use crate::{Error, Result};
 
@@ -20,14 +22,15 @@ pub struct Model {
 }
 
 impl Model {
-    /// Builds the network of a model file.
+    /// Builds the network of a model file's architecture and tensors.
     ///
     /// # Errors
     /// A tensor that is missing, has another shape, or does not belong there.
-    pub fn from_file(file: &ModelFile) -> Result<Model> {
-        let (n_mels, n_frames, _) = file.meta.architecture.dimensions();
-        let network = match &file.meta.architecture {
-            Architecture::Vgg(config) => vgg::compile(config, file)?,
+    pub fn new(architecture: &Architecture, tensors: BTreeMap<String, Tensor>) -> Result<Model> {
+        let (n_mels, n_frames, _) = architecture.dimensions();
+        let weights = Weights::new(tensors);
+        let network = match architecture {
+            Architecture::Vgg(config) => vgg::compile(config, weights)?,
         };
         Ok(Model { network, window_len: n_mels * n_frames })
     }

@@ -6,8 +6,8 @@
 //!
 //! Activations are channels-last; the picture is flattened in the order (mel, frame, channel).
 
-use super::{ModelError, ModelFile, VggConfig};
-use crate::nn::EPSILON;
+use super::{ModelError, VggConfig, Weights};
+use crate::nn::Statistics;
 use crate::nn::infer::{ConvLayer, ConvWeights, DenseLayer, Network};
 
 #[cfg(feature = "train")]
@@ -57,8 +57,7 @@ pub fn n_parameters(config: &VggConfig) -> usize {
 }
 
 /// The network of a model file, ready for answers.
-pub(super) fn compile(config: &VggConfig, file: &ModelFile) -> Result<Network, ModelError> {
-    let mut weights = file.weights();
+pub(super) fn compile(config: &VggConfig, mut weights: Weights) -> Result<Network, ModelError> {
     let mut network = Network { convs: Vec::new(), dense: Vec::new() };
     let (mut height, mut width) = (config.n_mels, config.n_frames);
     let mut last_block = 0;
@@ -66,8 +65,8 @@ pub(super) fn compile(config: &VggConfig, file: &ModelFile) -> Result<Network, M
         let weight = weights.take(&format!("{}.weight", layer.name), &layer.shape)?;
         let (c, n_in) = (layer.shape[0], layer.shape[1]);
         if !layer.norm {
-            let bias = weights.take(&format!("{}.bias", layer.name), &[c])?.to_vec();
-            network.dense.push(DenseLayer { weight: weight.to_vec(), bias, relu: false });
+            let bias = weights.take(&format!("{}.bias", layer.name), &[c])?;
+            network.dense.push(DenseLayer { weight, bias, relu: false });
             continue;
         }
         let mut part = |part: &str| weights.take(&format!("{}.norm.{part}", layer.name), &[c]);
@@ -83,15 +82,13 @@ pub(super) fn compile(config: &VggConfig, file: &ModelFile) -> Result<Network, M
                 }
                 let pool =
                     layer.name == format!("blocks.{block}.convs.{}", config.convs_per_block[block] - 1);
-                let parts = ConvWeights { weight, gamma, beta, mean, var };
+                let statistics = Statistics { mean, var };
+                let parts = ConvWeights { weight: &weight, gamma: &gamma, beta: &beta, statistics };
                 network.convs.push(ConvLayer::new(height, width, n_in, &parts, pool));
             }
             None => {
-                let scale: Vec<f32> = gamma.iter().zip(var).map(|(g, v)| g / (v + EPSILON).sqrt()).collect();
-                let bias = (0..c).map(|i| beta[i] - mean[i] * scale[i]).collect();
-                let rows = weight.chunks_exact(n_in).zip(&scale);
-                let weight = rows.flat_map(|(row, s)| row.iter().map(move |w| w * s)).collect();
-                network.dense.push(DenseLayer { weight, bias, relu: true });
+                let statistics = Statistics { mean, var };
+                network.dense.push(DenseLayer::normalised(weight, &statistics, &gamma, &beta));
             }
         }
     }

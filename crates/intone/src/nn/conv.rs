@@ -13,10 +13,13 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::simd::{Affine, BLOCK, Rows, kernels};
+use super::simd::{Affine, BLOCK, Rows, buffer, kernels};
 
 /// Floats of padded input that are worked on at once: 256 KiB, which leaves room in a second-level cache of 1 MiB.
 const SCRATCH_FLOATS: usize = 64 * 1024;
+
+/// Images of at most this size are cut by output channels instead of rows, if one alone is to keep all threads busy.
+const MAX_PIXELS_BY_CHANNELS: usize = 2_048;
 
 /// Partial sums of the gradient by the weights. A constant, so that the order of summation is one too.
 const GROUPS: usize = 8;
@@ -57,6 +60,18 @@ impl ConvShape {
     /// The same image, with the channels the other way round.
     fn reversed(&self) -> ConvShape {
         ConvShape { c_in: self.c_out, c_out: self.c_in, ..*self }
+    }
+
+    /// Parts of the output channels to work on apart from each other, where that is better than rows: 1 where it is not,
+    /// which is where an image has many pixels for each weight.
+    fn channel_groups(&self, wanted: usize) -> usize {
+        let blocks = self.c_out / BLOCK;
+        let pixels = self.height * self.width;
+        if wanted == 1 || pixels > MAX_PIXELS_BY_CHANNELS {
+            return 1;
+        }
+        // At least two blocks in a group: each group transforms the input again.
+        (1..=(blocks / 2).min(wanted)).rev().find(|groups| blocks.is_multiple_of(*groups)).unwrap_or(1)
     }
 
     /// Rows whose padded input fills the scratch buffer.
@@ -273,15 +288,53 @@ fn convolve_rows(
 /// [`forward`] without the statistics: for inference, where one image alone must keep all threads busy.
 pub(crate) fn infer(shape: ConvShape, x: &[f32], affine: Option<&Affine>, packed: &[f32], out: &mut [f32]) {
     let n = out.len() / shape.out_len();
-    let threads = rayon::current_num_threads();
-    // Four pieces a thread, so that a thread which is held up does not hold up the others for long.
-    let pieces = if n >= 2 * threads { 1 } else { (4 * threads).div_ceil(n) };
-    let step = shape.height.div_ceil(pieces).min(shape.rows_at_once()).next_multiple_of(2);
-    out.par_chunks_mut(shape.out_len()).zip(x.par_chunks(shape.in_len())).for_each(|(out, x)| {
+    let images = out.par_chunks_mut(shape.out_len()).zip(x.par_chunks(shape.in_len()));
+    let wanted = pieces_wanted(n);
+    let groups = shape.channel_groups(wanted);
+    if groups > 1 {
+        return images.for_each(|(out, x)| infer_by_channels(shape, x, affine, packed, out, groups));
+    }
+    let step = shape.height.div_ceil(wanted).min(shape.rows_at_once()).next_multiple_of(2);
+    images.for_each(|(out, x)| {
         out.par_chunks_mut(step * shape.width * shape.c_out)
             .enumerate()
             .for_each(|(block, out)| convolve_rows(shape, x, affine, packed, block * step, out));
     });
+}
+
+/// Pieces that each of `n` images is cut into: four for each thread, so that a thread which is held up does not hold up
+/// the others for long.
+fn pieces_wanted(n: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    if n >= 2 * threads { 1 } else { (4 * threads).div_ceil(n) }
+}
+
+/// One small image, a part of the output channels at a time: each part needs only its own weights, while rows would all
+/// need all of them.
+fn infer_by_channels(
+    shape: ConvShape,
+    x: &[f32],
+    affine: Option<&Affine>,
+    packed: &[f32],
+    out: &mut [f32],
+    groups: usize,
+) {
+    let part = ConvShape { c_out: shape.c_out / groups, ..shape };
+    let mut parts = buffer::take(out.len());
+    let step = part.rows_at_once();
+    parts.par_chunks_mut(part.out_len()).zip(packed.par_chunks(packed.len() / groups)).for_each(
+        |(out, packed)| {
+            for (block, out) in out.chunks_mut(step * part.width * part.c_out).enumerate() {
+                convolve_rows(part, x, affine, packed, block * step, out);
+            }
+        },
+    );
+    for (pixel, out) in out.chunks_exact_mut(shape.c_out).enumerate() {
+        for (out, part) in out.chunks_exact_mut(part.c_out).zip(parts.chunks_exact(part.out_len())) {
+            out.copy_from_slice(&part[pixel * out.len()..][..out.len()]);
+        }
+    }
+    buffer::put(parts);
 }
 
 /// What [`backward`] found.

@@ -17,15 +17,16 @@ pub(crate) struct ConvLayer {
 }
 
 /// What a [`ConvLayer`] is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct ConvWeights<'a> {
     /// `[c_out, c_in, 3, 3]`.
     pub(crate) weight: &'a [f32],
-    /// `[c_out]` each.
+    /// `[c_out]`.
     pub(crate) gamma: &'a [f32],
+    /// `[c_out]`.
     pub(crate) beta: &'a [f32],
-    pub(crate) mean: &'a [f32],
-    pub(crate) var: &'a [f32],
+    /// Of `[c_out]` channels.
+    pub(crate) statistics: Statistics,
 }
 
 impl ConvLayer {
@@ -46,8 +47,7 @@ impl ConvLayer {
         {
             wide[..c_in * 9].copy_from_slice(narrow);
         }
-        let statistics = Statistics { mean: weights.mean.to_vec(), var: weights.var.to_vec() };
-        let mut affine = statistics.affine(weights.gamma, weights.beta);
+        let mut affine = weights.statistics.affine(weights.gamma, weights.beta);
         affine.scale.resize(shape.c_out, 0.0);
         affine.shift.resize(shape.c_out, 0.0);
         ConvLayer { shape, packed: conv::pack_weights(&weight, shape.c_in, c_out), affine, pool }
@@ -104,6 +104,21 @@ impl Network {
 }
 
 impl DenseLayer {
+    /// A layer with batch normalisation and ReLU behind it; `weight` `[n_out, n_in]`, `gamma` and `beta` `[n_out]`.
+    pub(crate) fn normalised(
+        mut weight: Vec<f32>,
+        statistics: &Statistics,
+        gamma: &[f32],
+        beta: &[f32],
+    ) -> DenseLayer {
+        let Affine { scale, shift } = statistics.affine(gamma, beta);
+        let n_in = weight.len() / scale.len();
+        for (row, scale) in weight.chunks_exact_mut(n_in).zip(&scale) {
+            row.iter_mut().for_each(|w| *w *= scale);
+        }
+        DenseLayer { weight, bias: shift, relu: true }
+    }
+
     fn forward(&self, x: &[f32], n: usize) -> Vec<f32> {
         let (n_out, n_in) = (self.bias.len(), x.len() / n);
         let mut out = vec![0.0; n * n_out];

@@ -18,4 +18,6 @@ pub(crate) mod layers;
 #[cfg(feature = "train")]
 mod ops;
 
+#[cfg(feature = "train")]
 pub(crate) use norm::EPSILON;
+pub(crate) use norm::Statistics;

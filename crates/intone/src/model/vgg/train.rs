@@ -86,7 +86,7 @@ impl Vgg {
                 put(format!("{}.bias", layer.name), vec![c], vec![0.0; c]);
             }
         }
-        Vgg::from_tensors(config, &tensors, device).expect("these are the tensors of this configuration")
+        Vgg::from_tensors(config, tensors, device).expect("these are the tensors of this configuration")
     }
 
     /// The network of a model file.
@@ -95,7 +95,7 @@ impl Vgg {
     /// A tensor that is missing, has another shape, or does not belong there.
     pub fn from_tensors(
         config: &VggConfig,
-        tensors: &BTreeMap<String, Weights>,
+        tensors: BTreeMap<String, Weights>,
         device: &Device,
     ) -> Result<Vgg, ModelError> {
         let mut weights = FileWeights::new(tensors);
@@ -302,8 +302,8 @@ impl Dense {
     }
 }
 
-fn parameter<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
-    Param::from_tensor(Tensor::from_data(TensorData::new(values.to_vec(), shape), device))
+fn parameter<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
 fn set<const D: usize>(parameter: &mut Param<Tensor<D>>, data: TensorData, device: &Device, trained: bool) {
@@ -405,8 +405,8 @@ mod tests {
 
     #[test]
     fn inference_is_the_textbook_network_with_the_estimated_statistics() {
-        // Whole blocks of channels, and counts that are filled up.
-        for channels in [[32, 64], [5, 40]] {
+        // Whole blocks of channels, counts that are filled up, and enough for an image to be cut by channels.
+        for channels in [[32, 64], [5, 40], [32, 192]] {
             let config = small(channels);
             let device = Device::flex().autodiff();
             let mut draw = noise(5);
@@ -425,14 +425,13 @@ mod tests {
             let meta = ModelMeta::new(Architecture::Vgg(config.clone()), front_end, labels);
             let file = ModelFile::new(meta, vgg.to_tensors(&config));
             let file = ModelFile::read(&file.to_bytes(Precision::F32).unwrap()).unwrap();
-            let actual = Model::from_file(&file).unwrap().logits(&data, n).unwrap();
+            let model = Model::new(&file.meta.architecture, file.tensors).unwrap();
+            let actual = model.logits(&data, n).unwrap();
             for (a, e) in actual.iter().zip(&expected) {
                 assert!((a - e).abs() < 1e-4 * e.abs().max(1.0), "{channels:?}: {a}, textbook {e}");
             }
-            let one_by_one: Vec<f32> = data
-                .chunks(12 * 17)
-                .flat_map(|x| Model::from_file(&file).unwrap().logits(x, 1).unwrap())
-                .collect();
+            let one_by_one: Vec<f32> =
+                data.chunks(12 * 17).flat_map(|x| model.logits(x, 1).unwrap()).collect();
             assert_eq!(one_by_one, actual, "a window's answer does not depend on its neighbours");
         }
     }

@@ -63,9 +63,10 @@ impl Rows {
         (2 * self.n.div_ceil(2) + 2) * self.even_pitch()
     }
 
-    /// Tiles that are transformed before they are multiplied: both sides fit half a second-level cache of 1 MiB.
+    /// Tiles that are transformed before they are multiplied: a compromise between the caches, which like few, and the
+    /// weights, which are read again for each lot.
     pub(crate) fn tiles_at_once(&self) -> usize {
-        (8 * 1024 / (self.c_in + self.c_out)).clamp(14, 140)
+        (3_584 / (self.c_in + self.c_out)).clamp(14, 140)
     }
 
     /// Floats of scratch memory for the transformed tiles.
