@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use intone::Emotion;
-use intone_train::corpus::read_roots;
 use intone_train::evaluate::{Scores, recognize, score, write_predictions};
 use intone_train::split::{Part, Protocol};
 
@@ -42,7 +41,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let recognizer = recognizer(args.model.as_deref())?;
-    let split = args.protocol.split(&read_roots(&args.data)?)?;
+    let split = args.protocol.split(&crate::data::read(&args.data)?)?;
     let clips = split.part(args.part);
     let predictions = recognize(&recognizer, clips)?;
     if let Some(path) = &args.out {

@@ -15,6 +15,24 @@ pub(crate) fn complain(line: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{}", printable(&line.to_string()));
 }
 
+/// `7,442`.
+pub(crate) fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 file`, `7,442 files`.
+pub(crate) fn files(n: usize) -> String {
+    format!("{} {}", thousands(n), if n == 1 { "file" } else { "files" })
+}
+
 /// The number of columns that a text takes.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
@@ -104,6 +122,15 @@ fn class_colour(label: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(
+            [0, 12, 999, 1_000, 7_442, 1_234_567].map(thousands),
+            ["0", "12", "999", "1,000", "7,442", "1,234,567"]
+        );
+        assert_eq!([0, 1, 1_000].map(files), ["0 files", "1 file", "1,000 files"]);
+    }
 
     #[test]
     fn control_characters_are_replaced() {

@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use intone_train::config::Config;
-use intone_train::corpus::read_roots;
 use intone_train::split::{Part, Protocol, Split};
 use intone_train::train::{Device, Outcome, Progress, RunOptions, train};
 
@@ -67,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         pool.build_global().context("--threads")?;
     }
     let config = Config::load(&args.config, &args.settings)?;
-    let corpus = read_roots(&args.data)?;
+    let corpus = crate::data::read(&args.data)?;
     let protocol: Protocol = config.protocol.parse()?;
     let split = protocol.split(&corpus)?;
     report_split(&split);

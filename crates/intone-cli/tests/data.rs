@@ -155,6 +155,28 @@ fn check_names_faults_and_says_so_with_its_exit_code() {
 }
 
 #[test]
+fn what_cannot_be_used_is_told_before_an_evaluation() {
+    let root = small_tree();
+    let audio = root.path().join("CREMA-D/AudioWAV");
+    for n in 0..7 {
+        std::fs::write(audio.join(format!("101{n}_DFA_ANG_XX.wav")), LFS_POINTER).unwrap();
+    }
+    let mut command = Command::cargo_bin("intone").unwrap();
+    command.args(["evaluate", "--protocol=loso/ravdess/01", "--data"]).arg(root.path());
+    let output = command.output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{err}");
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("1 clips of 1 speakers"));
+    for expected in [
+        "1010_DFA_ANG_XX.wav: a Git-LFS pointer, not audio",
+        "not used: 2 files more; `intone data check` lists all",
+        "left out: 2 files",
+    ] {
+        assert!(err.contains(expected), "no '{expected}' in:\n{err}");
+    }
+}
+
+#[test]
 fn check_of_nothing_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("readme.txt"), "x").unwrap();

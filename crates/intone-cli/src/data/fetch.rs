@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use intone_train::Error;
 use intone_train::fetch::{self, Event, Options};
 
-use super::check::thousands;
+use crate::terminal::thousands;
 
 /// Download a corpus from its public source, verified by checksums; a run that was interrupted goes on
 ///
