@@ -24,8 +24,9 @@ const MANY: usize = 10;
 /// Write the front end's output for other tools
 ///
 /// Writes for each recording NAME.npy, its log-mel spectrogram as NumPy reads it: float32, one row for each mel
-/// band (the lowest first), one column for each frame, in dB relative to the recording's peak. The reference front
-/// end gives what librosa 0.11 gives with power_to_db(melspectrogram(y=y, sr=22050), ref=np.max).
+/// band (the lowest first), one column for each frame. The reference front end gives what librosa 0.11 gives with
+/// power_to_db(melspectrogram(y=y, sr=22050), ref=np.max), in dB relative to the recording's peak; that of Whisper
+/// what Whisper's log_mel_spectrogram gives, of the recording alone.
 ///
 /// What was found in a folder keeps its way from there. Two recordings that would be written to the same name
 /// are refused before anything is written. Exit code 0: all were written; 1: some could not be read or written;
@@ -59,12 +60,16 @@ enum Name {
     /// 22,050 Hz, 128 Slaney mel bands, frames of 2,048 samples every 512
     #[default]
     Reference,
+    /// 16,000 Hz, 80 Slaney mel bands, frames of 400 samples every 160
+    Whisper,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let front_end = match args.front_end {
-        Name::Reference => FrontEnd { trim_top_db: args.trim, ..FrontEnd::reference() },
+        Name::Reference => FrontEnd::reference(),
+        Name::Whisper => FrontEnd::whisper(),
     };
+    let front_end = FrontEnd { trim_top_db: args.trim, ..front_end };
     let extractor = Extractor::new(&front_end)?;
     let jobs = jobs(&args.paths, &args.out)?;
     fs::create_dir_all(&args.out)
@@ -253,7 +258,7 @@ impl Sink {
         match self {
             Sink::Frames(stream, mut frames, n_samples) => {
                 stream.finish_unpadded(&mut frames);
-                (LogMel::from_frames(&frames, extractor.front_end().top_db), n_samples)
+                (LogMel::from_frames(&frames, extractor.front_end()), n_samples)
             }
             Sink::Samples(samples) => {
                 let trimmed = extractor.front_end().trimmed(&samples);

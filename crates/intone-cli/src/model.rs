@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use intone::model::{Architecture, Model, ModelFile, ModelMeta, Precision};
+use intone::model::{Architecture, Model, ModelFile, ModelMeta, Precision, WhisperEncoder};
 use intone::recognizer::EMBEDDED_MODEL;
 use serde::Serialize;
 
@@ -24,6 +24,25 @@ enum Command {
     Info(InfoArgs),
     /// Write a model file again with its weights in another form, such as int8 for the smallest file
     Convert(ConvertArgs),
+    /// Take over weights that others published, to train from
+    #[command(subcommand)]
+    Import(Import),
+}
+
+#[derive(Debug, Subcommand)]
+enum Import {
+    /// The encoder of a Whisper of any size: safetensors as `openai/whisper-tiny.en`, or CTranslate2's model.bin
+    Whisper(ImportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ImportArgs {
+    /// The published file, with or without a decoder
+    file: PathBuf,
+
+    /// File to write: the encoder alone, as safetensors under its published names
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,7 +104,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Info(args) => info(args),
         Command::Convert(args) => convert(args),
+        Command::Import(Import::Whisper(args)) => import(args),
     }
+}
+
+fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
+    let encoder = WhisperEncoder::open(&args.file)?;
+    encoder.write(&args.out)?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {} blocks of {} values, {} weights",
+        printable(&args.out.to_string_lossy()),
+        encoder.n_blocks,
+        encoder.width,
+        thousands(encoder.tensors.values().map(|tensor| tensor.data.len()).sum())
+    )?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn convert(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
@@ -147,6 +183,27 @@ fn text(info: &Info, style: Style) -> String {
             page.line(
                 "convolutions",
                 &format!("{} (3 x 3, pooled by 2 after each group)", blocks.join(", ")),
+            );
+            page.line("dense", &dense.join(", "));
+        }
+        Architecture::Encoder(encoder) => {
+            page.line("input", &format!("{} mel bands x up to {} frames", encoder.n_mels, encoder.n_frames));
+            page.line(
+                "convolutions",
+                &format!("2 x {} (over 3 frames, the second halves their number)", encoder.width),
+            );
+            page.line(
+                "blocks",
+                &format!(
+                    "{} x ({} heads over {} values, {} in the middle)",
+                    encoder.n_blocks, encoder.n_heads, encoder.width, encoder.hidden
+                ),
+            );
+            let dense = encoder.dense.iter().map(ToString::to_string);
+            let dense: Vec<_> = dense.chain([encoder.n_classes.to_string()]).collect();
+            page.line(
+                "pooling",
+                &format!("mean and standard deviation, weighted by {} units", encoder.pooling),
             );
             page.line("dense", &dense.join(", "));
         }

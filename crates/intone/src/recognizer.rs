@@ -229,7 +229,7 @@ impl<'a> Pass<'a> {
             if window.silent {
                 self.batch.votes.add_silent();
             } else {
-                self.batch.keep()?;
+                self.batch.keep(window.n_frames)?;
             }
         }
         Ok(())
@@ -241,6 +241,7 @@ struct Batch<'a> {
     recognizer: &'a Recognizer,
     /// `[capacity, n_mels, n_frames]`.
     windows: Vec<f32>,
+    n_mels: usize,
     n_window: usize,
     n_waiting: usize,
     votes: Votes,
@@ -251,7 +252,7 @@ impl<'a> Batch<'a> {
         let FrontEnd { n_mels, n_frames, .. } = *recognizer.extractor.front_end();
         let n_window = n_mels * n_frames;
         let votes = Votes::new(recognizer.labels.len());
-        Batch { recognizer, windows: Vec::new(), n_window, n_waiting: 0, votes }
+        Batch { recognizer, windows: Vec::new(), n_mels, n_window, n_waiting: 0, votes }
     }
 
     /// Where the next window is to be written.
@@ -263,9 +264,11 @@ impl<'a> Batch<'a> {
         &mut self.windows[start..start + self.n_window]
     }
 
-    /// Keeps the window that was written last, to be classified when there are enough.
-    fn keep(&mut self) -> Result<()> {
+    /// Keeps the window of `n_frames` that was written last, to be classified when there are enough. Only the one
+    /// window of a short recording may be shorter than others.
+    fn keep(&mut self, n_frames: usize) -> Result<()> {
         self.n_waiting += 1;
+        self.n_window = self.n_mels * n_frames;
         let capacity = (MAX_BATCH_VALUES / self.n_window).clamp(1, MAX_BATCH);
         if self.n_waiting == capacity { self.classify() } else { Ok(()) }
     }

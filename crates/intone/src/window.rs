@@ -39,6 +39,8 @@ pub(crate) struct Windows {
 pub(crate) struct Window {
     /// Its first frame, counted from the beginning of the recording.
     pub(crate) start_frame: usize,
+    /// Its frames.
+    pub(crate) n_frames: usize,
     /// Whether there is nothing to be heard in it, see [`SILENCE_PEAK`].
     pub(crate) silent: bool,
 }
@@ -84,19 +86,21 @@ impl Windows {
         }
     }
 
-    /// Writes the next window to `out`, `[n_mels, n_frames]`, and says which it is; nothing where more samples
-    /// are needed first, or where the recording is over.
+    /// Writes the next window to the beginning of `out`, `[n_mels, window.n_frames]`, and says which it is; nothing
+    /// where more samples are needed first, or where the recording is over. `out` has room for a whole window.
     pub(crate) fn next(&mut self, out: &mut [f32]) -> Result<Option<Window>> {
         let Some(start_frame) = self.ready() else { return Ok(None) };
-        let FrontEnd { n_frames, .. } = *self.extractor.front_end();
-        self.frames.window(self.extractor.front_end(), start_frame, out)?;
+        let front_end = self.extractor.front_end();
+        // A recording that is shorter than a window may make a shorter one.
+        let n_frames = front_end.n_frames.min(self.frames.range().end - start_frame);
+        self.frames.window(front_end, start_frame, &mut out[..n_frames * front_end.n_mels])?;
         let swing = self.loudness.swing(self.times(start_frame));
         self.last_start = Some(start_frame);
-        self.next_start = start_frame + (n_frames / 2).max(1);
+        self.next_start = start_frame + (front_end.n_frames / 2).max(1);
         // The next window starts later than this one, and possibly by a single frame.
         self.frames.drop_before(start_frame);
         self.loudness.drop_before(self.times(start_frame).start);
-        Ok(Some(Window { start_frame, silent: swing < 2.0 * SILENCE_PEAK }))
+        Ok(Some(Window { start_frame, n_frames, silent: swing < 2.0 * SILENCE_PEAK }))
     }
 
     /// The start of the window that can be cut now.

@@ -73,13 +73,14 @@ fn spectrogram(
 ) {
     let rows: Vec<usize> = (0..PLOT_HEIGHT).map(|y| bands.at_height(PLOT_HEIGHT - 1 - y)).collect();
     let mut column = vec![0.0; log_mel.n_mels()];
+    let data = log_mel.relative_db();
     for x in 0..width {
         // Frames are centred on their time. Where several fall on one pixel, it shows their maximum: a short
         // sound in a long recording stays visible.
         let frame = |x: usize| ((x as f64 * frames_per_pixel + 0.5) as usize).min(log_mel.n_frames() - 1);
         let frames = frame(x)..=frame(x + 1).saturating_sub(1).max(frame(x));
         for (mel, value) in column.iter_mut().enumerate() {
-            let row = &log_mel.data()[mel * log_mel.n_frames()..][..log_mel.n_frames()];
+            let row = &data[mel * log_mel.n_frames()..][..log_mel.n_frames()];
             *value = row[frames.clone()].iter().copied().fold(f32::NEG_INFINITY, f32::max);
         }
         for (y, &row) in rows.iter().enumerate() {

@@ -8,17 +8,18 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::features::decibel::powers_to_db;
+use crate::features::frames::{peak, whisper_value};
 use crate::features::mel::MelBank;
 use crate::features::spectrum::{self, Spectrum};
-use crate::features::{Frames, FrontEnd};
+use crate::features::{Frames, FrontEnd, Style};
 
 /// A front end made ready to work: a planned Fourier transform, its window and its filter bank.
 ///
 /// Cheap to clone and free of state, so that one serves any number of threads. All functions take mono samples
 /// at the front end's sample rate; none trims (see [`FrontEnd::trimmed`]).
 ///
-/// Frame `t` is centred on sample `t * hop_length`; beyond both ends of the audio there is silence
-/// (librosa's `center=True, pad_mode="constant"`). Samples that are not numbers give frames of silence.
+/// Frame `t` is centred on sample `t * hop_length`; beyond the end of the audio there is silence, and before it what
+/// the [`Style`] says. Samples that are not numbers give frames of silence.
 #[derive(Clone)]
 pub struct Extractor {
     plan: Arc<Plan>,
@@ -52,19 +53,20 @@ impl Extractor {
         &self.plan.front_end
     }
 
-    /// The log-mel picture of a whole clip, relative to its peak; `1 + samples.len() / hop_length` frames.
+    /// The log-mel picture of a whole clip, [`FrontEnd::frames_of`] its length.
     pub fn log_mel(&self, samples: &[f32]) -> LogMel {
         let front_end = &self.plan.front_end;
         let mut frames = Frames::new(front_end.n_mels);
-        self.plan.whole(samples, self.plan.n_frames(samples.len()), &mut frames);
-        LogMel::from_frames(&frames, front_end.top_db)
+        self.plan.whole(samples, front_end.frames_of(samples.len()), &mut frames);
+        LogMel::from_frames(&frames, front_end)
     }
 
-    /// The frames of a whole clip, absolute: at least as many as one window has, a shorter clip being padded
+    /// The frames of a whole clip, absolute: at least as many as its first window has, a shorter clip being padded
     /// with zeros at its end.
     pub fn frames(&self, samples: &[f32]) -> Frames {
         let front_end = &self.plan.front_end;
-        let n_frames = self.plan.n_frames(samples.len()).max(front_end.n_frames);
+        let n_frames = front_end.frames_of(samples.len());
+        let n_frames = n_frames.max(front_end.window_frames(n_frames));
         let mut frames = Frames::new(front_end.n_mels);
         self.plan.whole(samples, n_frames, &mut frames);
         frames
@@ -88,16 +90,18 @@ impl fmt::Debug for Extractor {
     }
 }
 
-/// Log-mel frames, `[n_mels, n_frames]`, row-major, dB relative to the peak, in [-top_db, 0].
+/// Log-mel frames, `[n_mels, n_frames]`, row-major, in the manner of a [`Style`]: dB relative to the peak, in
+/// [-top_db, 0], as `librosa.power_to_db(ref=np.max, top_db=top_db)`; or Whisper's values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogMel {
     n_mels: usize,
     n_frames: usize,
+    style: Style,
     data: Vec<f32>,
 }
 
 impl LogMel {
-    /// The values, `[n_mels, n_frames]`, row-major, dB relative to the peak. The first row is the lowest band.
+    /// The values, `[n_mels, n_frames]`, row-major. The first row is the lowest band.
     pub fn data(&self) -> &[f32] {
         &self.data
     }
@@ -117,17 +121,30 @@ impl LogMel {
         self.n_frames
     }
 
-    /// The picture of absolute frames, all that are in `frames`: relative to their peak and not more than
-    /// `top_db` below it, as `librosa.power_to_db(ref=np.max, top_db=top_db)`.
-    pub fn from_frames(frames: &Frames, top_db: f32) -> LogMel {
+    /// The values in dB relative to the peak, whatever the style.
+    pub fn relative_db(&self) -> Vec<f32> {
+        match self.style {
+            Style::Librosa => self.data.clone(),
+            Style::Whisper => {
+                let peak = peak(&self.data);
+                self.data.iter().map(|value| 40.0 * (value - peak)).collect()
+            }
+        }
+    }
+
+    /// The picture of absolute frames, all that are in `frames`.
+    pub fn from_frames(frames: &Frames, front_end: &FrontEnd) -> LogMel {
         let (n_mels, n_frames) = (frames.n_mels(), frames.range().len());
-        let peak_db = frames.values().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let (style, top_db, peak_db) = (front_end.style, front_end.top_db, peak(frames.values()));
         let mut data = Vec::with_capacity(n_mels * n_frames);
         for mel in 0..n_mels {
             let row = frames.values().iter().skip(mel).step_by(n_mels);
-            data.extend(row.map(|db| (db - peak_db).max(-top_db)));
+            match style {
+                Style::Librosa => data.extend(row.map(|db| (db - peak_db).max(-top_db))),
+                Style::Whisper => data.extend(row.map(|&db| whisper_value(db, peak_db, top_db))),
+            }
         }
-        LogMel { n_mels, n_frames, data }
+        LogMel { n_mels, n_frames, style, data }
     }
 }
 
@@ -185,7 +202,9 @@ impl FrameStream {
     /// # Panics
     /// Where `frames` has another number of mel bands than the front end.
     pub fn finish(self, frames: &mut Frames) {
-        let at_least = self.extractor.plan.front_end.n_frames;
+        let front_end = &self.extractor.plan.front_end;
+        let n_frames = front_end.frames_of(self.pending_from + self.pending.len());
+        let at_least = front_end.window_frames(n_frames);
         self.finish_at(at_least, frames);
     }
 
@@ -200,7 +219,7 @@ impl FrameStream {
 
     fn finish_at(mut self, at_least: usize, frames: &mut Frames) {
         let plan = &*self.extractor.plan;
-        let total = plan.n_frames(self.pending_from + self.pending.len()).max(at_least);
+        let total = plan.front_end.frames_of(self.pending_from + self.pending.len()).max(at_least);
         plan.frames(&self.pending, self.pending_from, self.n_frames..total, &mut self.scratch, frames);
     }
 }
@@ -230,11 +249,6 @@ impl Plan {
         Scratch { spectrum: self.spectrum.scratch(), power: vec![0.0; self.spectrum.n_bins()] }
     }
 
-    /// Frames of a clip of `n_samples`: one for each hop that begins within it or at its end.
-    fn n_frames(&self, n_samples: usize) -> usize {
-        1 + n_samples / self.front_end.hop_length
-    }
-
     /// Appends the first `n_frames` frames of a whole clip.
     fn whole(&self, samples: &[f32], n_frames: usize, out: &mut Frames) {
         self.frames(samples, 0, 0..n_frames, &mut self.scratch(), out);
@@ -258,7 +272,12 @@ impl Plan {
                 let before = origin.saturating_sub(first).min(n_fft);
                 let start = first.saturating_sub(origin).min(samples.len());
                 let end = (first + n_fft).saturating_sub(origin).min(samples.len());
-                self.frame(before, &samples[start..end], scratch, frame);
+                if self.front_end.style == Style::Whisper && before > 0 && from == 0 {
+                    let mirrored = mirrored(&samples[..end], before, n_fft);
+                    self.frame(0, &mirrored, scratch, frame);
+                } else {
+                    self.frame(before, &samples[start..end], scratch, frame);
+                }
             }
         };
         let out = out.extend(range.len());
@@ -281,6 +300,12 @@ impl Plan {
         }
         powers_to_db(out, self.front_end.amin);
     }
+}
+
+/// A frame of `n_fft` samples that begins `before` samples before the audio: what is there mirrors what follows.
+fn mirrored(samples: &[f32], before: usize, n_fft: usize) -> Vec<f32> {
+    let at = |i: usize| samples.get(i).copied().unwrap_or(0.0);
+    (0..n_fft).map(|i| if i < before { at(before - i) } else { at(i - before) }).collect()
 }
 
 #[cfg(test)]
@@ -391,8 +416,9 @@ mod tests {
             n_fft in (8usize..=64).prop_map(|half| 2 * half),
             hop in 1usize..=16,
             seed: u32,
+            style in prop_oneof![Just(Style::Librosa), Just(Style::Whisper)],
         ) {
-            let front_end = FrontEnd { n_fft, hop_length: hop, ..small() };
+            let front_end = FrontEnd { n_fft, hop_length: hop, style, ..small() };
             let extractor = Extractor::new(&front_end).unwrap();
             let samples = noise(n_samples, seed);
             let want = extractor.frames(&samples);
@@ -409,7 +435,7 @@ mod tests {
             }
             let mut unpadded = got.clone();
             stream.clone().finish_unpadded(&mut unpadded);
-            prop_assert_eq!(LogMel::from_frames(&unpadded, front_end.top_db), extractor.log_mel(&samples));
+            prop_assert_eq!(LogMel::from_frames(&unpadded, &front_end), extractor.log_mel(&samples));
             stream.finish(&mut got);
             dropping_stream.finish(&mut dropping);
             prop_assert_eq!(&got, &want);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::features::FrontEnd;
+use crate::features::{FrontEnd, Style};
 
 /// Log-mel frames, `[n_frames, n_mels]`, time-major, absolute: `10 * log10(max(amin, power))` dB.
 ///
@@ -57,28 +57,33 @@ impl Frames {
         &self.values[self.stale * self.n_mels..]
     }
 
-    /// Writes one input of the network, the frames from `start_frame` on, to `out`: `[n_mels, n_frames]`,
-    /// row-major, in [0, 1].
+    /// Writes one input of the network, the frames from `start_frame` on, to `out`: `[n_mels, n_frames]`, row-major.
     ///
-    /// Each window is relative to its own maximum: 1 is the window's peak, 0 is `top_db` below it or less. For
-    /// a clip of at most one window this is librosa's `power_to_db(ref=np.max, top_db=top_db)` of the clip
-    /// padded with zeros, scaled by `(dB + top_db) / top_db`. As there, a window that is silent throughout has
-    /// its peak everywhere: all values are 1.
+    /// In [`Style::Librosa`] each window is relative to its own maximum and in [0, 1]: 1 is the window's peak, 0 is
+    /// `top_db` below it or less. For a clip of at most one window this is librosa's `power_to_db(ref=np.max,
+    /// top_db=top_db)` of the clip padded with zeros, scaled by `(dB + top_db) / top_db`. As there, a window that is
+    /// silent throughout has its peak everywhere: all values are 1.
+    ///
+    /// In [`Style::Whisper`] values are Whisper's, and a window may have fewer than `front_end.n_frames` frames.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where `out` is not `front_end.window_len()` long, the bands differ in number, or
-    /// the window reaches beyond [`range`](Frames::range).
+    /// [`Error::OutOfRange`] where `out` is not as long as a window, the bands differ in number, or the window reaches
+    /// beyond [`range`](Frames::range).
     pub fn window(&self, front_end: &FrontEnd, start_frame: usize, out: &mut [f32]) -> Result<()> {
         let frames = self.window_values(front_end, start_frame, out.len())?;
-        let (top_db, n_frames) = (front_end.top_db, front_end.n_frames);
-        let peak_db = frames.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let (top_db, n_frames) = (front_end.top_db, out.len() / self.n_mels);
+        let peak_db = peak(frames);
+        let value = |db: f32| match front_end.style {
+            Style::Librosa => ((db - peak_db).max(-top_db) + top_db) / top_db,
+            Style::Whisper => whisper_value(db, peak_db, top_db),
+        };
         // Into rows of the output, a block of frames at a time: both sides stay in the cache.
         const BLOCK: usize = 16;
         for (block, frames) in frames.chunks(BLOCK * self.n_mels).enumerate() {
             for (mel, row) in out.chunks_exact_mut(n_frames).enumerate() {
                 let columns = frames.iter().skip(mel).step_by(self.n_mels);
-                for (value, &db) in row[block * BLOCK..].iter_mut().zip(columns) {
-                    *value = ((db - peak_db).max(-top_db) + top_db) / top_db;
+                for (out, &db) in row[block * BLOCK..].iter_mut().zip(columns) {
+                    *out = value(db);
                 }
             }
         }
@@ -111,16 +116,27 @@ impl Frames {
         if front_end.n_mels != self.n_mels {
             return refuse("mel bands", self.n_mels.to_string(), front_end.n_mels.to_string());
         }
-        if out_len != front_end.window_len() {
+        let n_frames = out_len / self.n_mels;
+        if n_frames * self.n_mels != out_len || n_frames != front_end.window_frames(n_frames) {
             return refuse("length of the window", front_end.window_len().to_string(), out_len.to_string());
         }
-        let (range, n_frames) = (self.range(), front_end.n_frames);
+        let range = self.range();
         if start_frame < range.start || range.end.saturating_sub(start_frame) < n_frames {
             let expected = format!("{n_frames} frames within {}..{}", range.start, range.end);
             return refuse("window", expected, format!("from frame {start_frame} on"));
         }
         Ok(&self.values()[(start_frame - range.start) * self.n_mels..][..n_frames * self.n_mels])
     }
+}
+
+/// The loudest value; negative infinity where there is none.
+pub(super) fn peak(db: &[f32]) -> f32 {
+    db.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Whisper's `(max(log10, peak - 8) + 4) / 4`, of decibels.
+pub(super) fn whisper_value(db: f32, peak_db: f32, top_db: f32) -> f32 {
+    (db.max(peak_db - top_db) + 40.0) / 40.0
 }
 
 #[cfg(test)]

@@ -6,6 +6,31 @@ use crate::error::{Error, Result};
 use crate::features::mel::mel_corners_hz;
 use crate::features::trim;
 
+/// In whose manner frames are made where there is no parameter for it.
+///
+/// | | [`Librosa`](Style::Librosa) | [`Whisper`](Style::Whisper) |
+/// |---|---|---|
+/// | before the first sample | silence | the recording, mirrored |
+/// | frames of `n` samples | `1 + n / hop_length` | `n / hop_length`, rounded up |
+/// | values of a window | 0 to 1, from `top_db` below its peak to its peak | `(dB + 40) / 40`, at least `top_db` below its peak |
+/// | a recording shorter than a window | is filled up with silence | makes a shorter window |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Style {
+    /// `librosa.feature.melspectrogram` and `librosa.power_to_db(ref=np.max)`: the loudness of a recording is lost.
+    #[default]
+    Librosa,
+    /// `log_mel_spectrogram` of Whisper's `audio.py` (Radford et al. 2022), of the recording alone: Whisper itself
+    /// fills up with silence to 30 s.
+    Whisper,
+}
+
+impl Style {
+    fn is_default(&self) -> bool {
+        *self == Style::default()
+    }
+}
+
 /// Every parameter of the way from samples to the network's input. It travels in the model file, so that
 /// training and inference cannot differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +58,9 @@ pub struct FrontEnd {
     /// (`librosa.effects.trim` with its default frame of 2048 and hop of 512 samples). `None`: no trimming.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trim_top_db: Option<f32>,
+    /// In whose manner.
+    #[serde(default, skip_serializing_if = "Style::is_default")]
+    pub style: Style,
 }
 
 /// The limits of [`FrontEnd::validate`]: they keep a hostile model file from asking for more memory or work
@@ -69,6 +97,25 @@ impl FrontEnd {
             top_db: 80.0,
             n_frames: 130,
             trim_top_db: None,
+            style: Style::Librosa,
+        }
+    }
+
+    /// The front end of Whisper's encoders with 80 bands (all sizes but large-v3): 16 kHz, a frame each 10 ms. A window
+    /// is 5 s long, or as long as a recording that is shorter.
+    pub fn whisper() -> FrontEnd {
+        FrontEnd {
+            sample_rate_hz: 16_000,
+            n_fft: 400,
+            hop_length: 160,
+            n_mels: 80,
+            fmin_hz: 0.0,
+            fmax_hz: 8_000.0,
+            amin: 1e-10,
+            top_db: 80.0,
+            n_frames: 500,
+            trim_top_db: None,
+            style: Style::Whisper,
         }
     }
 
@@ -102,7 +149,23 @@ impl FrontEnd {
         Ok(())
     }
 
-    /// Number of values in one input of the network, `n_mels * n_frames`.
+    /// Frames of a recording of `n_samples`; one at least.
+    pub fn frames_of(&self, n_samples: usize) -> usize {
+        match self.style {
+            Style::Librosa => 1 + n_samples / self.hop_length,
+            Style::Whisper => n_samples.div_ceil(self.hop_length).max(1),
+        }
+    }
+
+    /// Frames of the first window of a recording that has `n_frames`.
+    pub fn window_frames(&self, n_frames: usize) -> usize {
+        match self.style {
+            Style::Librosa => self.n_frames,
+            Style::Whisper => n_frames.clamp(1, self.n_frames),
+        }
+    }
+
+    /// Number of values in one whole input of the network, `n_mels * n_frames`.
     pub fn window_len(&self) -> usize {
         self.n_mels * self.n_frames
     }
@@ -162,8 +225,13 @@ mod tests {
         assert_eq!(reference.min_samples(), 66_048);
         let json = serde_json::to_string(&reference).unwrap();
         assert_eq!(serde_json::from_str::<FrontEnd>(&json).unwrap(), reference);
-        assert!(!json.contains("trim_top_db"));
+        assert!(!json.contains("trim_top_db") && !json.contains("style"));
         assert!(serde_json::from_str::<FrontEnd>(&json.replace("n_mels", "n_bands")).is_err());
+        let whisper = FrontEnd::whisper();
+        whisper.validate().unwrap();
+        let json = serde_json::to_string(&whisper).unwrap();
+        assert!(json.contains(r#""style":"whisper""#), "{json}");
+        assert_eq!(serde_json::from_str::<FrontEnd>(&json).unwrap(), whisper);
     }
 
     #[test]

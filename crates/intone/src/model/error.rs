@@ -79,6 +79,15 @@ pub enum ModelError {
         actual: String,
     },
 
+    /// Published weights of a number type that is not read.
+    #[error("tensor `{tensor}` holds {actual}; expected F32, F16 or BF16")]
+    PublishedNumberType {
+        /// The tensor.
+        tensor: String,
+        /// Its number type.
+        actual: String,
+    },
+
     /// A tensor of another shape than the architecture has.
     #[error("tensor `{tensor}`: expected shape {expected:?}, got {actual:?}")]
     Shape {

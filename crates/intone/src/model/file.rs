@@ -186,11 +186,11 @@ impl Weights {
 
 /// The safetensors header; the crate's own `SafeTensors::read_metadata` adds sizes without a check for overflow.
 #[derive(Deserialize)]
-struct Header {
+pub(super) struct Header {
     #[serde(rename = "__metadata__", default)]
     metadata: HashMap<String, String>,
     #[serde(flatten)]
-    tensors: BTreeMap<String, TensorInfo>,
+    pub(super) tensors: BTreeMap<String, TensorInfo>,
 }
 
 /// The first thing to know about metadata: whether the rest can be understood.
@@ -217,7 +217,7 @@ fn read_limited(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The header's length in bytes, as the file claims, if it is credible.
-fn header_length(bytes: &[u8]) -> Result<usize, ModelError> {
+pub(super) fn header_length(bytes: &[u8]) -> Result<usize, ModelError> {
     let length = bytes.first_chunk::<N_LENGTH>().ok_or(ModelError::TooShort { actual: bytes.len() })?;
     let length = u64::from_le_bytes(*length);
     if length > MAX_HEADER_BYTES {
@@ -394,7 +394,7 @@ fn layout_error(error: SafeTensorError) -> ModelError {
     ModelError::Layout(error.to_string())
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

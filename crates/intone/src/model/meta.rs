@@ -100,6 +100,8 @@ impl ModelMeta {
 pub enum Architecture {
     /// The reference network: blocks of 3 x 3 convolutions over the log-mel picture.
     Vgg(VggConfig),
+    /// Whisper's encoder under a head for emotions.
+    Encoder(EncoderConfig),
 }
 
 impl Architecture {
@@ -107,6 +109,7 @@ impl Architecture {
     pub fn name(&self) -> &'static str {
         match self {
             Architecture::Vgg(_) => "vgg",
+            Architecture::Encoder(_) => "encoder",
         }
     }
 
@@ -114,6 +117,7 @@ impl Architecture {
     pub fn dimensions(&self) -> (usize, usize, usize) {
         match self {
             Architecture::Vgg(vgg) => (vgg.n_mels, vgg.n_frames, vgg.n_classes),
+            Architecture::Encoder(encoder) => (encoder.n_mels, encoder.n_frames, encoder.n_classes),
         }
     }
 
@@ -124,6 +128,7 @@ impl Architecture {
     pub fn validate(&self) -> Result<(), ModelError> {
         match self {
             Architecture::Vgg(vgg) => vgg.validate(),
+            Architecture::Encoder(encoder) => encoder.validate(),
         }
     }
 }
@@ -179,6 +184,66 @@ impl VggConfig {
         let smallest = 1usize.checked_shl(n_blocks as u32).unwrap_or(usize::MAX);
         within("n_mels", self.n_mels, smallest, MAX_WIDTH)?;
         within("n_frames", self.n_frames, smallest, MAX_WIDTH)
+    }
+}
+
+/// Hyperparameters of an encoder as Whisper's, and of the head above it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderConfig {
+    /// Mel bands of the input.
+    pub n_mels: usize,
+    /// The most frames of the input; every two become one row of the encoder.
+    pub n_frames: usize,
+    /// Values of a row.
+    pub width: usize,
+    /// Attention heads in a block.
+    pub n_heads: usize,
+    /// Values in the middle of a block's perceptron.
+    pub hidden: usize,
+    /// Transformer blocks.
+    pub n_blocks: usize,
+    /// Units of the small network that weighs the rows.
+    pub pooling: usize,
+    /// Widths of the hidden dense layers behind the pooling.
+    pub dense: Vec<usize>,
+    /// Number of outputs.
+    pub n_classes: usize,
+}
+
+impl EncoderConfig {
+    /// The size of Whisper's `tiny`, with `n_blocks` of its four blocks, windows of 5 s and six classes.
+    pub fn tiny(n_blocks: usize) -> EncoderConfig {
+        EncoderConfig {
+            n_mels: 80,
+            n_frames: 500,
+            width: 384,
+            n_heads: 6,
+            hidden: 1_536,
+            n_blocks,
+            pooling: 64,
+            dense: vec![256],
+            n_classes: 6,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ModelError> {
+        within("n_mels", self.n_mels, 1, MAX_WIDTH)?;
+        within("n_frames", self.n_frames, 1, MAX_WIDTH)?;
+        within("width", self.width, 2, MAX_WIDTH)?;
+        within("n_heads", self.n_heads, 1, self.width)?;
+        // The kernels take rows in blocks of 32 values.
+        same("width modulo 32", 0, self.width % 32)?;
+        same("width modulo n_heads", 0, self.width % self.n_heads)?;
+        within("hidden", self.hidden, 32, MAX_WIDTH)?;
+        same("hidden modulo 32", 0, self.hidden % 32)?;
+        within("n_blocks", self.n_blocks, 1, MAX_LAYERS)?;
+        within("pooling", self.pooling, 1, MAX_WIDTH)?;
+        within("number of dense layers", self.dense.len(), 0, MAX_LAYERS)?;
+        for &n in &self.dense {
+            within("dense", n, 1, MAX_WIDTH)?;
+        }
+        within("n_classes", self.n_classes, 1, MAX_LABELS)
     }
 }
 

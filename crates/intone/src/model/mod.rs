@@ -1,13 +1,16 @@
 //! Network architectures and the files they live in.
 
+pub mod encoder;
 pub mod error;
 pub mod file;
 pub mod meta;
 pub mod vgg;
+pub mod whisper;
 
 pub use error::ModelError;
 pub use file::{ModelFile, Precision, Tensor, Weights};
-pub use meta::{Architecture, CorpusInfo, ModelMeta, Provenance, VggConfig};
+pub use meta::{Architecture, CorpusInfo, EncoderConfig, ModelMeta, Provenance, VggConfig};
+pub use whisper::WhisperEncoder;
 
 use std::collections::BTreeMap;
 
@@ -17,8 +20,15 @@ use crate::{Error, Result};
 /// A network that is ready to answer, of any architecture.
 #[derive(Debug, Clone)]
 pub struct Model {
-    network: Network,
-    window_len: usize,
+    network: AnyNetwork,
+    n_mels: usize,
+    n_frames: usize,
+}
+
+#[derive(Debug, Clone)]
+enum AnyNetwork {
+    Vgg(Network),
+    Encoder(Box<encoder::Encoder>),
 }
 
 impl Model {
@@ -30,23 +40,36 @@ impl Model {
         let (n_mels, n_frames, _) = architecture.dimensions();
         let weights = Weights::new(tensors);
         let network = match architecture {
-            Architecture::Vgg(config) => vgg::compile(config, weights)?,
+            Architecture::Vgg(config) => AnyNetwork::Vgg(vgg::compile(config, weights)?),
+            Architecture::Encoder(config) => {
+                AnyNetwork::Encoder(Box::new(encoder::Encoder::new(config, weights)?))
+            }
         };
-        Ok(Model { network, window_len: n_mels * n_frames })
+        Ok(Model { network, n_mels, n_frames })
     }
 
-    /// Logits `[n, n_classes]` of `n` windows `[n, n_mels, n_frames]`.
+    /// Logits `[n, n_classes]` of `n` windows `[n, n_mels, n_frames]`. An encoder takes windows with fewer frames than
+    /// its configuration says, too, all of the same length.
     ///
     /// # Errors
     /// If there are not `n` whole windows, or none.
     pub fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
-        if n == 0 || windows.len() != n * self.window_len {
+        let window = windows.len() / n.max(1);
+        let n_frames = window / self.n_mels;
+        let fits = match self.network {
+            AnyNetwork::Vgg(_) => n_frames == self.n_frames,
+            AnyNetwork::Encoder(_) => (1..=self.n_frames).contains(&n_frames),
+        };
+        if n == 0 || windows.len() != n * n_frames * self.n_mels || !fits {
             return Err(Error::OutOfRange {
                 what: "length of the windows",
-                expected: format!("{n} x {}, at least one window", self.window_len),
+                expected: format!("{n} x {} x {}, at least one window", self.n_mels, self.n_frames),
                 actual: windows.len().to_string(),
             });
         }
-        Ok(self.network.forward(windows, n))
+        Ok(match &self.network {
+            AnyNetwork::Vgg(network) => network.forward(windows, n),
+            AnyNetwork::Encoder(encoder) => encoder.logits(windows, n),
+        })
     }
 }

@@ -6,8 +6,10 @@
 
 #![cfg_attr(not(feature = "train"), allow(dead_code, reason = "the ways back are for training alone"))]
 
+pub(crate) mod attention;
 mod conv;
 pub(crate) mod infer;
+pub(crate) mod linear;
 mod norm;
 mod simd;
 

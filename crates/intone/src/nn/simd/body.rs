@@ -7,7 +7,7 @@
 /// gradient's tile. The tile widths `1..=TILE` are listed, because each is compiled on its own.
 macro_rules! kernels {
     ([$attr:meta], $name:literal, $($tile:literal)+; $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident) => {
-        use super::{Affine, BLOCK, Dropout, Kernels, NormGrad, Rows};
+        use super::{Affine, BLOCK, Dropout, Kernels, NormGrad, Product, Rows};
 
         /// Output channels in one register tile.
         const CHANNELS: usize = TILE_VECTORS * LANES;
@@ -26,7 +26,16 @@ macro_rules! kernels {
             pool_grad_sums,
             pool_grad_apply,
             dot,
+            linear_rows,
+            bias_gelu,
+            bias_gelu_grad,
+            layer_norm,
+            layer_norm_grad,
+            softmax_rows,
+            softmax_grad_rows,
         };
+
+        row_kernels!([$attr]);
 
         /// `P` pixels x `CHANNELS` output channels, summed over 3 x 3 x `c_in` inputs in registers.
         ///
@@ -164,13 +173,13 @@ macro_rules! kernels {
             }
         }
 
-        /// `P` tiles x `CHANNELS` output channels of a matrix product over `c_in`.
+        /// `P` rows x `CHANNELS` output channels of a matrix product over `c_in`.
         ///
         /// # Safety
-        /// `input` is readable for `P` rows of `c_in`, `weight` for `c_in * BLOCK` floats less the channel offset,
-        /// `out` writable for `P` rows of `BLOCK` floats less the same offset.
+        /// `input` is readable for `P` rows of `c_in` floats that begin `pitch.0` apart, `weight` for `c_in * BLOCK`
+        /// floats less the channel offset, `out` writable for `P` rows of `CHANNELS` floats `pitch.1` apart.
         #[$attr]
-        unsafe fn product_tile<const P: usize>(input: *const f32, c_in: usize, mut weight: *const f32, out: *mut f32) {
+        unsafe fn product_tile<const P: usize>(input: *const f32, pitch: (usize, usize), c_in: usize, mut weight: *const f32, out: *mut f32) {
             unsafe {
                 let mut sum = [[$zero(); TILE_VECTORS]; P];
                 for c in 0..c_in {
@@ -180,7 +189,7 @@ macro_rules! kernels {
                     }
                     weight = weight.add(BLOCK);
                     for p in 0..P {
-                        let x = $splat(*input.add(p * c_in + c));
+                        let x = $splat(*input.add(p * pitch.0 + c));
                         for v in 0..TILE_VECTORS {
                             sum[p][v] = $fma(x, w[v], sum[p][v]);
                         }
@@ -188,7 +197,30 @@ macro_rules! kernels {
                 }
                 for p in 0..P {
                     for v in 0..TILE_VECTORS {
-                        $store(out.add(p * BLOCK + v * LANES), sum[p][v]);
+                        $store(out.add(p * pitch.1 + v * LANES), sum[p][v]);
+                    }
+                }
+            }
+        }
+
+        #[$attr]
+        unsafe fn linear_rows(shape: Product, x: &[f32], weight: &[f32], out: &mut [f32]) {
+            let Product { n, pitch, c_in, c_out } = shape;
+            let step = n.div_ceil(n.div_ceil(TILE));
+            for channel in (0..c_out).step_by(CHANNELS) {
+                // SAFETY: the caller has checked all lengths: row t of the input begins at t * pitch.
+                unsafe {
+                    let w = weight.as_ptr().add(channel / BLOCK * c_in * BLOCK + channel % BLOCK);
+                    let mut t = 0;
+                    while t < n {
+                        let p = step.min(n - t);
+                        let input = x.as_ptr().add(t * pitch);
+                        let output = out.as_mut_ptr().add(t * c_out + channel);
+                        match p {
+                            $($tile => product_tile::<$tile>(input, (pitch, c_out), c_in, w, output),)+
+                            _ => unreachable!("a tile is at most TILE rows"),
+                        }
+                        t += p;
                     }
                 }
             }
@@ -311,7 +343,7 @@ macro_rules! kernels {
                                     let input = v.as_ptr().add((position * at_once + t) * c_in);
                                     let output = m.as_mut_ptr().add((position * at_once + t) * BLOCK + channel);
                                     match p {
-                                        $($tile => product_tile::<$tile>(input, c_in, w, output),)+
+                                        $($tile => product_tile::<$tile>(input, (c_in, BLOCK), c_in, w, output),)+
                                         _ => unreachable!("a tile is at most TILE pixels"),
                                     }
                                     t += p;

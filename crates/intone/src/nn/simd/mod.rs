@@ -16,6 +16,8 @@
 )]
 
 #[macro_use]
+mod rows;
+#[macro_use]
 mod body;
 pub(crate) mod buffer;
 
@@ -79,6 +81,37 @@ impl Rows {
         9 * self.c_in * self.c_out
     }
 }
+
+/// The shape of a product of rows with a matrix.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product {
+    /// Rows, on both sides.
+    pub(crate) n: usize,
+    /// Floats from the beginning of one input row to that of the next: less than `c_in` where they overlap, as those of
+    /// a convolution over time do.
+    pub(crate) pitch: usize,
+    /// Floats of an input row.
+    pub(crate) c_in: usize,
+    /// Floats of an output row, a multiple of [`BLOCK`].
+    pub(crate) c_out: usize,
+}
+
+impl Product {
+    /// Floats of the input that are read.
+    pub(crate) fn in_len(&self) -> usize {
+        (self.n - 1) * self.pitch + self.c_in
+    }
+}
+
+/// Mean and reciprocal standard deviation.
+#[derive(Debug, Clone, Copy)]
+struct Moments {
+    mean: f32,
+    rstd: f32,
+}
+
+/// What layer normalisation adds to the variance (Whisper's, and PyTorch's default).
+pub(crate) const LAYER_NORM_EPSILON: f32 = 1e-5;
 
 /// How many times each unit of a dropout layer is kept, and with what it is scaled.
 ///
@@ -147,6 +180,13 @@ type PoolRows = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &mut [f32]);
 type PoolGradSums = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &[f32], &mut [f32], &mut [f32]);
 type PoolGradApply = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &[f32], &NormGrad, &mut [f32]);
 type Dot = unsafe fn(&[f32], &[f32]) -> f32;
+type LinearRows = unsafe fn(Product, &[f32], &[f32], &mut [f32]);
+type BiasGelu = unsafe fn(&[f32], &[f32], &mut [f32]);
+type BiasGeluGrad = unsafe fn(&[f32], &[f32], &mut [f32], &mut [f32]);
+type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], &mut [f32]);
+type LayerNormGrad = unsafe fn(&[f32], &[f32], &mut [f32], &mut [f32], &mut [f32]);
+type SoftmaxRows = unsafe fn(&mut [f32], usize, usize);
+type SoftmaxGradRows = unsafe fn(&[f32], &mut [f32], usize, usize);
 
 /// One set of kernels, for one instruction set.
 #[derive(Debug)]
@@ -166,6 +206,13 @@ pub(crate) struct Kernels {
     pool_grad_sums: PoolGradSums,
     pool_grad_apply: PoolGradApply,
     dot: Dot,
+    linear_rows: LinearRows,
+    bias_gelu: BiasGelu,
+    bias_gelu_grad: BiasGeluGrad,
+    layer_norm: LayerNorm,
+    layer_norm_grad: LayerNormGrad,
+    softmax_rows: SoftmaxRows,
+    softmax_grad_rows: SoftmaxGradRows,
 }
 
 /// The best kernels that this processor runs.
@@ -341,6 +388,71 @@ impl Kernels {
         assert_eq!(a.len(), b.len());
         unsafe { (self.dot)(a, b) }
     }
+
+    /// `out = x W`: row `t` of `x` is the `c_in` floats from `t * pitch` on, `weight` `[c_out / 32, c_in, 32]`, `out`
+    /// `[n, c_out]`.
+    pub(crate) fn linear_rows(&self, shape: Product, x: &[f32], weight: &[f32], out: &mut [f32]) {
+        assert!(shape.n > 0 && shape.c_in > 0 && shape.c_out > 0 && shape.c_out.is_multiple_of(BLOCK));
+        assert!(x.len() >= shape.in_len());
+        assert_eq!(weight.len(), shape.c_in * shape.c_out);
+        assert_eq!(out.len(), shape.n * shape.c_out);
+        unsafe { (self.linear_rows)(shape, x, weight, out) }
+    }
+
+    /// `out = gelu(x + bias)`; `x` and `out` `[n, c]`, `bias` `[c]`.
+    pub(crate) fn bias_gelu(&self, x: &[f32], bias: &[f32], out: &mut [f32]) {
+        check_rows(x.len(), bias.len());
+        assert_eq!(x.len(), out.len());
+        unsafe { (self.bias_gelu)(x, bias, out) }
+    }
+
+    /// The way back of [`Kernels::bias_gelu`], in place; adds the gradient by the bias to `by_bias`.
+    pub(crate) fn bias_gelu_grad(&self, x: &[f32], bias: &[f32], grad: &mut [f32], by_bias: &mut [f32]) {
+        check_rows(x.len(), bias.len());
+        assert!(x.len() == grad.len() && bias.len() == by_bias.len());
+        unsafe { (self.bias_gelu_grad)(x, bias, grad, by_bias) }
+    }
+
+    /// Layer normalisation of each row; `x` and `out` `[n, c]`, `gamma` and `beta` `[c]`.
+    pub(crate) fn layer_norm(&self, x: &[f32], gamma: &[f32], beta: &[f32], out: &mut [f32]) {
+        check_rows(x.len(), gamma.len());
+        assert!(x.len() == out.len() && gamma.len() == beta.len());
+        unsafe { (self.layer_norm)(x, gamma, beta, out) }
+    }
+
+    /// The way back of [`Kernels::layer_norm`], in place; adds the gradients by `gamma` and `beta`.
+    pub(crate) fn layer_norm_grad(
+        &self,
+        x: &[f32],
+        gamma: &[f32],
+        grad: &mut [f32],
+        by_gamma: &mut [f32],
+        by_beta: &mut [f32],
+    ) {
+        check_rows(x.len(), gamma.len());
+        assert_eq!(x.len(), grad.len());
+        assert!(by_gamma.len() == gamma.len() && by_beta.len() == gamma.len());
+        unsafe { (self.layer_norm_grad)(x, gamma, grad, by_gamma, by_beta) }
+    }
+
+    /// Softmax of the first `n` values of each row of `pitch`, in place; what lies beyond becomes 0.
+    pub(crate) fn softmax_rows(&self, x: &mut [f32], pitch: usize, n: usize) {
+        check_rows(x.len(), pitch);
+        assert!(n > 0 && n <= pitch);
+        unsafe { (self.softmax_rows)(x, pitch, n) }
+    }
+
+    /// The way back of [`Kernels::softmax_rows`] from its answer `p`, in place.
+    pub(crate) fn softmax_grad_rows(&self, p: &[f32], grad: &mut [f32], pitch: usize, n: usize) {
+        check_rows(p.len(), pitch);
+        assert_eq!(p.len(), grad.len());
+        assert!(n > 0 && n <= pitch);
+        unsafe { (self.softmax_grad_rows)(p, grad, pitch, n) }
+    }
+}
+
+fn check_rows(len: usize, c: usize) {
+    assert!(c > 0 && len.is_multiple_of(c));
 }
 
 fn check_channels(len: usize, c: usize) {

@@ -248,3 +248,166 @@ fn pooling_with_dropout_and_its_way_back() {
         }
     }
 }
+
+/// The error function within 2e-8: by its series, which loses digits where it is all but 1.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 4.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
+}
+
+fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + erf(x / 2f64.sqrt()))
+}
+
+#[test]
+fn products_of_rows_with_a_matrix() {
+    for (n, pitch, c_in, c_out) in
+        [(1, 1, 1, 32), (2, 5, 5, 32), (29, 40, 40, 96), (15, 8, 24, 64), (7, 33, 20, 32)]
+    {
+        let shape = Product { n, pitch, c_in, c_out };
+        let (x, weight) = (noise(shape.in_len() + 3, 1), noise(c_in * c_out, 2));
+        let mut want = vec![0.0f64; n * c_out];
+        for t in 0..n {
+            for o in 0..c_out {
+                let products = (0..c_in).map(|c| {
+                    f64::from(x[t * pitch + c])
+                        * f64::from(weight[(o / BLOCK * c_in + c) * BLOCK + o % BLOCK])
+                });
+                want[t * c_out + o] = products.sum();
+            }
+        }
+        for kernels in available() {
+            let mut out = vec![f32::NAN; n * c_out];
+            kernels.linear_rows(shape, &x, &weight, &mut out);
+            assert_close(&format!("{} {shape:?}", kernels.name), &out, &want);
+        }
+    }
+}
+
+#[test]
+fn gelu_over_its_whole_range_and_its_slope() {
+    // Rows of an odd length, and values far outside of where the function bends.
+    let c = 37;
+    let x: Vec<f32> =
+        (0..c * 41).map(|i| (i as f32 - 750.0) / 60.0).chain([-200.0; 37]).chain([200.0; 37]).collect();
+    let bias = noise(c, 3);
+    let z = |i: usize| f64::from(x[i] + bias[i % c]);
+    let grad = noise(x.len(), 4);
+    for kernels in available() {
+        let mut out = vec![f32::NAN; x.len()];
+        kernels.bias_gelu(&x, &bias, &mut out);
+        let (mut d_x, mut d_bias) = (grad.clone(), vec![1.0; c]);
+        kernels.bias_gelu_grad(&x, &bias, &mut d_x, &mut d_bias);
+        let mut want_bias = vec![1.0f64; c];
+        for i in 0..x.len() {
+            let want = gelu(z(i));
+            assert!(
+                (f64::from(out[i]) - want).abs() < 1e-6 * want.abs().max(1.0),
+                "{}: gelu({}) = {}",
+                kernels.name,
+                z(i),
+                out[i]
+            );
+            let density = (-0.5 * z(i) * z(i)).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            let want = f64::from(grad[i]) * (0.5 * (1.0 + erf(z(i) / 2f64.sqrt())) + z(i) * density);
+            assert!(
+                (f64::from(d_x[i]) - want).abs() < 2e-6,
+                "{}: slope at {}: {}, {want}",
+                kernels.name,
+                z(i),
+                d_x[i]
+            );
+            want_bias[i % c] += want;
+        }
+        assert_close(kernels.name, &d_bias, &want_bias);
+    }
+}
+
+#[test]
+fn layer_normalisation_and_its_way_back() {
+    for c in [1, 7, 32, 100] {
+        let n = 5;
+        // A mean that is larger than the deviation.
+        let x: Vec<f32> = noise(n * c, 5).iter().map(|x| x + 3.0).collect();
+        let (gamma, beta, grad) = (noise(c, 6), noise(c, 7), noise(n * c, 8));
+        let normed = |x: &[f64]| -> Vec<f64> {
+            let rows = x.chunks(c).flat_map(|row| {
+                let mean = row.iter().sum::<f64>() / c as f64;
+                let var = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / c as f64;
+                row.iter().map(move |x| (x - mean) / (var + f64::from(LAYER_NORM_EPSILON)).sqrt())
+            });
+            rows.collect()
+        };
+        let apply = |x: &[f64]| -> Vec<f64> {
+            let y = normed(x).into_iter().enumerate();
+            y.map(|(i, y)| y * f64::from(gamma[i % c]) + f64::from(beta[i % c])).collect()
+        };
+        let exact: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+        let y = normed(&exact);
+        let by = |f: &dyn Fn(usize) -> f64, channel: usize| -> f64 {
+            (0..n * c).filter(|i| i % c == channel).map(|i| f64::from(grad[i]) * f(i)).sum()
+        };
+        let want_gamma: Vec<f64> = (0..c).map(|channel| by(&|i| y[i], channel)).collect();
+        let want_beta: Vec<f64> = (0..c).map(|channel| by(&|_| 1.0, channel)).collect();
+        for kernels in available() {
+            let mut out = vec![f32::NAN; n * c];
+            kernels.layer_norm(&x, &gamma, &beta, &mut out);
+            assert_close(kernels.name, &out, &apply(&exact));
+            let (mut d_x, mut by_gamma, mut by_beta) = (grad.clone(), vec![0.0; c], vec![0.0; c]);
+            kernels.layer_norm_grad(&x, &gamma, &mut d_x, &mut by_gamma, &mut by_beta);
+            assert_close(kernels.name, &by_gamma, &want_gamma);
+            assert_close(kernels.name, &by_beta, &want_beta);
+            for at in (0..n * c).step_by(3) {
+                let moved = |by: f64| -> f64 {
+                    let mut x = exact.clone();
+                    x[at] += by;
+                    apply(&x).iter().zip(&grad).map(|(y, g)| y * f64::from(*g)).sum()
+                };
+                let want = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                assert!(
+                    (f64::from(d_x[at]) - want).abs() < 1e-4,
+                    "{} at {at}: {} {want}",
+                    kernels.name,
+                    d_x[at]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_of_rows_and_its_way_back() {
+    for (n, pitch) in [(1, 1), (5, 32), (32, 32), (45, 64), (70, 96)] {
+        let x: Vec<f32> = noise(3 * pitch, 9).iter().map(|x| 40.0 * x).collect();
+        let grad = noise(3 * pitch, 10);
+        for kernels in available() {
+            let mut p = x.clone();
+            kernels.softmax_rows(&mut p, pitch, n);
+            let mut d_x = grad.clone();
+            kernels.softmax_grad_rows(&p, &mut d_x, pitch, n);
+            for row in 0..3 {
+                let at = |i: usize| f64::from(x[row * pitch + i]);
+                let total: f64 = (0..n).map(|i| at(i).exp()).sum();
+                let want = |i: usize| at(i).exp() / total;
+                let mean: f64 = (0..n).map(|i| want(i) * f64::from(grad[row * pitch + i])).sum();
+                for i in 0..pitch {
+                    let (got, slope) = (f64::from(p[row * pitch + i]), f64::from(d_x[row * pitch + i]));
+                    if i >= n {
+                        assert_eq!(got, 0.0);
+                        continue;
+                    }
+                    assert!((got - want(i)).abs() < 1e-6, "{}: {got} {}", kernels.name, want(i));
+                    let want_slope = want(i) * (f64::from(grad[row * pitch + i]) - mean);
+                    assert!((slope - want_slope).abs() < 1e-6, "{}: {slope} {want_slope}", kernels.name);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! Whisper's encoder (Radford et al. 2022) under a head that answers with emotions.
+//!
+//! Two convolutions over time, the second of which halves the number of frames; sinusoidal positions; pre-norm Transformer
+//! blocks. Above them a softmax-weighted sum of the layers' outputs, each layer-normalised without parameters (as SUPERB
+//! does; Yang et al. 2021); attentive statistics pooling (Okabe et al. 2018): mean and standard deviation over time,
+//! weighted by a small network; and a multi-layer perceptron.
+//!
+//! Only a clip's own frames are encoded, and positions begin at 0: Whisper's filling up to 30 s is left out.
+
+use super::{EncoderConfig, ModelError, Weights};
+use crate::nn::attention::{self, Heads};
+use crate::nn::linear::{Packed, bias_gelu, layer_norm};
+
+/// Longest period of the sinusoidal positions, in units of `2 pi` rows.
+const MAX_TIMESCALE: f64 = 10_000.0;
+
+/// What is added to the variance before the square root, so that the standard deviation of one row has a gradient.
+pub(crate) const POOLING_EPSILON: f32 = 1e-5;
+
+/// Name and shape of every tensor of the network, in the order of computation.
+pub(crate) fn tensors(config: &EncoderConfig) -> Vec<(String, Vec<usize>)> {
+    let EncoderConfig { n_mels, width: c, hidden, n_blocks, pooling, n_classes, .. } = *config;
+    let mut all: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut put = |name: &str, shape: &[usize]| all.push((name.to_owned(), shape.to_vec()));
+    for (conv, c_in) in [("conv1", n_mels), ("conv2", c)] {
+        put(&format!("{conv}.weight"), &[c, c_in, 3]);
+        put(&format!("{conv}.bias"), &[c]);
+    }
+    for block in 0..n_blocks {
+        let mut put = |name: &str, shape: &[usize]| put(&format!("blocks.{block}.{name}"), shape);
+        put("attention.norm.gamma", &[c]);
+        put("attention.norm.beta", &[c]);
+        put("attention.qkv.weight", &[3 * c, c]);
+        put("attention.qkv.bias", &[3 * c]);
+        put("attention.out.weight", &[c, c]);
+        put("attention.out.bias", &[c]);
+        put("mlp.norm.gamma", &[c]);
+        put("mlp.norm.beta", &[c]);
+        put("mlp.up.weight", &[hidden, c]);
+        put("mlp.up.bias", &[hidden]);
+        put("mlp.down.weight", &[c, hidden]);
+        put("mlp.down.bias", &[c]);
+    }
+    put("mix", &[n_blocks + 1]);
+    put("pooling.hidden.weight", &[pooling, c]);
+    put("pooling.hidden.bias", &[pooling]);
+    put("pooling.score.weight", &[1, pooling]);
+    let mut n_in = 2 * c;
+    for (i, &n) in config.dense.iter().enumerate() {
+        put(&format!("dense.{i}.weight"), &[n, n_in]);
+        put(&format!("dense.{i}.bias"), &[n]);
+        n_in = n;
+    }
+    put("output.weight", &[n_classes, n_in]);
+    put("output.bias", &[n_classes]);
+    all
+}
+
+/// Number of trainable parameters.
+pub fn n_parameters(config: &EncoderConfig) -> usize {
+    tensors(config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+}
+
+/// Sinusoidal positions `[n, c]`: sines in the first half of each row, cosines in the second.
+pub(crate) fn positions(n: usize, c: usize) -> Vec<f32> {
+    let half = c / 2;
+    let step = MAX_TIMESCALE.ln() / (half.max(2) - 1) as f64;
+    let mut rows = Vec::with_capacity(n * c);
+    for t in 0..n {
+        // In single precision where Whisper has it.
+        let angles = (0..half).map(|i| t as f32 * (-(step as f32) * i as f32).exp());
+        rows.extend(angles.clone().map(f32::sin));
+        rows.extend(angles.map(f32::cos));
+    }
+    rows
+}
+
+/// Rows that `n_frames` frames become: half of them, rounded up.
+pub(crate) fn rows_of(n_frames: usize) -> usize {
+    n_frames.div_ceil(2)
+}
+
+/// A dense layer.
+#[derive(Debug, Clone)]
+struct Linear {
+    weight: Packed,
+    bias: Vec<f32>,
+}
+
+impl Linear {
+    fn take(weights: &mut Weights, name: &str, c_out: usize, c_in: usize) -> Result<Linear, ModelError> {
+        let weight = weights.take(&format!("{name}.weight"), &[c_out, c_in])?;
+        let bias = weights.take(&format!("{name}.bias"), &[c_out])?;
+        Ok(Linear { weight: Packed::from_rows(&weight, c_in), bias })
+    }
+
+    /// A convolution over three frames: a dense layer over what lies side by side in memory.
+    fn take_conv(weights: &mut Weights, name: &str, c_out: usize, c_in: usize) -> Result<Linear, ModelError> {
+        let weight = weights.take(&format!("{name}.weight"), &[c_out, c_in, 3])?;
+        let bias = weights.take(&format!("{name}.bias"), &[c_out])?;
+        Ok(Linear { weight: Packed::from_rows(&taps_first(&weight, c_in), 3 * c_in), bias })
+    }
+
+    /// `x W + bias`, `[n, c_out]`.
+    fn apply(&self, x: &[f32], n: usize) -> Vec<f32> {
+        let c_out = self.bias.len();
+        let filled = self.weight.c_out_filled();
+        let mut out = vec![0.0; n * filled];
+        self.weight.apply_all(x, n, x.len() / n, &mut out);
+        if filled != c_out {
+            out = out.chunks_exact(filled).flat_map(|row| &row[..c_out]).copied().collect();
+        }
+        out
+    }
+
+    fn apply_with_bias(&self, x: &[f32], n: usize) -> Vec<f32> {
+        let mut out = self.apply(x, n);
+        for row in out.chunks_exact_mut(self.bias.len()) {
+            row.iter_mut().zip(&self.bias).for_each(|(x, bias)| *x += bias);
+        }
+        out
+    }
+
+    fn add_to(&self, x: &[f32], sum: &mut [f32]) {
+        let c = self.bias.len();
+        let out = self.apply(x, sum.len() / c);
+        for (sum, out) in sum.chunks_exact_mut(c).zip(out.chunks_exact(c)) {
+            sum.iter_mut().zip(out).zip(&self.bias).for_each(|((sum, x), bias)| *sum += x + bias);
+        }
+    }
+
+    fn apply_gelu(&self, x: &[f32], n: usize) -> Vec<f32> {
+        let out = self.apply(x, n);
+        let mut activated = vec![0.0; out.len()];
+        bias_gelu(&out, &self.bias, &mut activated);
+        activated
+    }
+}
+
+/// A filter over time `[c_out, c_in, 3]` as `[c_out, 3, c_in]`.
+pub(crate) fn taps_first(weight: &[f32], c_in: usize) -> Vec<f32> {
+    let filters = weight.chunks_exact(3 * c_in);
+    filters.flat_map(|filter| (0..3 * c_in).map(|i| filter[i % c_in * 3 + i / c_in])).collect()
+}
+
+#[derive(Debug, Clone)]
+struct Norm {
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+}
+
+impl Norm {
+    fn take(weights: &mut Weights, name: &str, c: usize) -> Result<Norm, ModelError> {
+        let gamma = weights.take(&format!("{name}.gamma"), &[c])?;
+        Ok(Norm { gamma, beta: weights.take(&format!("{name}.beta"), &[c])? })
+    }
+
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; x.len()];
+        layer_norm(x, &self.gamma, &self.beta, &mut out);
+        out
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    attention_norm: Norm,
+    qkv: Linear,
+    attention_out: Linear,
+    mlp_norm: Norm,
+    up: Linear,
+    down: Linear,
+}
+
+/// The network, ready for answers.
+#[derive(Debug, Clone)]
+pub(super) struct Encoder {
+    n_mels: usize,
+    heads: Heads,
+    convs: [Linear; 2],
+    positions: Vec<f32>,
+    blocks: Vec<Block>,
+    /// Weights of the layers' outputs, sum 1.
+    mix: Vec<f32>,
+    pooling_hidden: Linear,
+    pooling_score: Vec<f32>,
+    dense: Vec<Linear>,
+    output: Linear,
+}
+
+impl Encoder {
+    /// Takes the tensors of a model file.
+    pub(super) fn new(config: &EncoderConfig, mut weights: Weights) -> Result<Encoder, ModelError> {
+        let EncoderConfig { n_mels, width: c, n_heads, hidden, n_blocks, pooling, n_classes, .. } = *config;
+        let weights = &mut weights;
+        let convs =
+            [Linear::take_conv(weights, "conv1", c, n_mels)?, Linear::take_conv(weights, "conv2", c, c)?];
+        let mut blocks = Vec::with_capacity(n_blocks);
+        for block in 0..n_blocks {
+            let name = |part: &str| format!("blocks.{block}.{part}");
+            blocks.push(Block {
+                attention_norm: Norm::take(weights, &name("attention.norm"), c)?,
+                qkv: Linear::take(weights, &name("attention.qkv"), 3 * c, c)?,
+                attention_out: Linear::take(weights, &name("attention.out"), c, c)?,
+                mlp_norm: Norm::take(weights, &name("mlp.norm"), c)?,
+                up: Linear::take(weights, &name("mlp.up"), hidden, c)?,
+                down: Linear::take(weights, &name("mlp.down"), c, hidden)?,
+            });
+        }
+        let mix = softmax(&weights.take("mix", &[n_blocks + 1])?);
+        let pooling_hidden = Linear::take(weights, "pooling.hidden", pooling, c)?;
+        let pooling_score = weights.take("pooling.score.weight", &[1, pooling])?;
+        let mut n_in = 2 * c;
+        let mut dense = Vec::with_capacity(config.dense.len());
+        for (i, &n) in config.dense.iter().enumerate() {
+            dense.push(Linear::take(weights, &format!("dense.{i}"), n, n_in)?);
+            n_in = n;
+        }
+        let output = Linear::take(weights, "output", n_classes, n_in)?;
+        std::mem::replace(weights, Weights::new(Default::default())).finish()?;
+        let positions = positions(rows_of(config.n_frames), c);
+        let heads = Heads { n: n_heads, c };
+        Ok(Encoder {
+            n_mels,
+            heads,
+            convs,
+            positions,
+            blocks,
+            mix,
+            pooling_hidden,
+            pooling_score,
+            dense,
+            output,
+        })
+    }
+
+    /// Windows `[n, n_mels, n_frames]` to logits `[n, n_classes]`.
+    pub(super) fn logits(&self, windows: &[f32], n: usize) -> Vec<f32> {
+        let mut x = self.embed(windows, n);
+        for layer in &self.dense {
+            x = layer.apply_gelu(&x, n);
+        }
+        self.output.apply_with_bias(&x, n)
+    }
+
+    /// Windows `[n, n_mels, n_frames]` to what is pooled of each, `[n, 2 c]`: means, then standard deviations.
+    pub(super) fn embed(&self, windows: &[f32], n: usize) -> Vec<f32> {
+        let c = self.heads.c;
+        let mut mixed = vec![0.0; 0];
+        self.layers(windows, n, &mut |layer, x| {
+            mixed.resize(x.len(), 0.0);
+            let unit = Norm { gamma: vec![1.0; c], beta: vec![0.0; c] };
+            for (sum, x) in mixed.iter_mut().zip(unit.apply(x)) {
+                *sum += self.mix[layer] * x;
+            }
+        });
+        let rows = mixed.len() / c / n;
+        let hidden = self.pooling_hidden.apply_with_bias(&mixed, n * rows);
+        let mut pooled = Vec::with_capacity(n * 2 * c);
+        for (x, hidden) in
+            mixed.chunks_exact(rows * c).zip(hidden.chunks_exact(rows * self.pooling_score.len()))
+        {
+            pooled.extend(self.pool(x, hidden));
+        }
+        pooled
+    }
+
+    /// Attentive statistics of one window's rows `[rows, c]`.
+    fn pool(&self, x: &[f32], hidden: &[f32]) -> Vec<f32> {
+        let score = |hidden: &[f32]| -> f32 {
+            hidden.iter().zip(&self.pooling_score).map(|(h, weight)| h.tanh() * weight).sum()
+        };
+        let scores: Vec<f32> = hidden.chunks_exact(self.pooling_score.len()).map(score).collect();
+        let c = self.heads.c;
+        let (mut mean, mut square) = (vec![0.0f32; c], vec![0.0f32; c]);
+        for (x, weight) in x.chunks_exact(c).zip(softmax(&scores)) {
+            for i in 0..c {
+                mean[i] += weight * x[i];
+                square[i] += weight * x[i] * x[i];
+            }
+        }
+        let deviation =
+            |(square, mean): (f32, &f32)| ((square - mean * mean).max(0.0) + POOLING_EPSILON).sqrt();
+        let deviations: Vec<f32> = square.into_iter().zip(&mean).map(deviation).collect();
+        mean.into_iter().chain(deviations).collect()
+    }
+
+    /// Calls `visit` with the input of the first block and the output of every block, `[n * rows, c]`.
+    fn layers(&self, windows: &[f32], n: usize, visit: &mut dyn FnMut(usize, &[f32])) {
+        let c = self.heads.c;
+        let n_frames = windows.len() / n / self.n_mels;
+        let mut x = Vec::with_capacity(n * rows_of(n_frames) * c);
+        for window in windows.chunks_exact(n_frames * self.n_mels) {
+            let padded = padded_frames(window, self.n_mels);
+            let first = self.convs[0].convolve(&padded, n_frames, self.n_mels);
+            let second = self.convs[1].convolve(&padded_rows(&first, c), rows_of(n_frames), 2 * c);
+            x.extend(second.iter().zip(&self.positions).map(|(x, position)| x + position));
+        }
+        let lengths = vec![rows_of(n_frames); n];
+        let n_rows = x.len() / c;
+        visit(0, &x);
+        for (i, block) in self.blocks.iter().enumerate() {
+            let qkv = block.qkv.apply_with_bias(&block.attention_norm.apply(&x), n_rows);
+            let mut attended = vec![0.0; x.len()];
+            attention::forward(self.heads, &lengths, &qkv, &mut attended);
+            block.attention_out.add_to(&attended, &mut x);
+            let hidden = block.up.apply_gelu(&block.mlp_norm.apply(&x), n_rows);
+            block.down.add_to(&hidden, &mut x);
+            visit(i + 1, &x);
+        }
+    }
+}
+
+impl Linear {
+    /// A convolution and GELU: `n` rows out of padded ones, each row's input beginning `pitch` after the last one's.
+    fn convolve(&self, padded: &[f32], n: usize, pitch: usize) -> Vec<f32> {
+        let mut out = vec![0.0; n * self.bias.len()];
+        self.weight.apply_all(padded, n, pitch, &mut out);
+        let mut activated = vec![0.0; out.len()];
+        bias_gelu(&out, &self.bias, &mut activated);
+        activated
+    }
+}
+
+/// A window `[n_mels, n_frames]` as `[n_frames + 2, n_mels]`, zeros at both ends.
+pub(crate) fn padded_frames(window: &[f32], n_mels: usize) -> Vec<f32> {
+    let n_frames = window.len() / n_mels;
+    let mut padded = vec![0.0; (n_frames + 2) * n_mels];
+    for (mel, row) in window.chunks_exact(n_frames).enumerate() {
+        for (t, value) in row.iter().enumerate() {
+            padded[(t + 1) * n_mels + mel] = *value;
+        }
+    }
+    padded
+}
+
+/// Rows with one of zeros before and one behind them.
+fn padded_rows(x: &[f32], c: usize) -> Vec<f32> {
+    let mut padded = vec![0.0; x.len() + 2 * c];
+    padded[c..c + x.len()].copy_from_slice(x);
+    padded
+}
+
+/// `e^x` over its sum.
+fn softmax(x: &[f32]) -> Vec<f32> {
+    let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = x.iter().map(|x| (x - top).exp()).collect();
+    let total: f32 = powers.iter().sum();
+    powers.into_iter().map(|x| x / total).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use safetensors::SafeTensors;
+
+    use super::*;
+    use crate::model::{Tensor, WhisperEncoder};
+
+    /// The largest difference from `transformers`, relative to the largest value.
+    const TOLERANCE: f32 = 1e-5;
+
+    fn goldens() -> Vec<u8> {
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/whisper_encoder.safetensors"))
+            .unwrap()
+    }
+
+    fn golden(file: &SafeTensors<'_>, name: &str) -> Tensor {
+        let tensor = file.tensor(name).unwrap();
+        let data = tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        Tensor { shape: tensor.shape().to_vec(), data }
+    }
+
+    /// The published part of the goldens in a file of its own.
+    fn published() -> tempfile::NamedTempFile {
+        let bytes = goldens();
+        let all = SafeTensors::deserialize(&bytes).unwrap();
+        let encoder = all.tensors().into_iter().filter(|(name, _)| name.starts_with("model.encoder."));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), safetensors::serialize(encoder, None).unwrap()).unwrap();
+        file
+    }
+
+    /// Reproducible tensors for what the goldens do not have.
+    fn filled(config: &EncoderConfig, known: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+        let mut state = 1u32;
+        let mut next = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1u32 << 24) as f32 - 0.5
+        };
+        let mut all = known;
+        for (name, shape) in tensors(config) {
+            let n = shape.iter().product();
+            all.entry(name).or_insert_with(|| Tensor { shape, data: (0..n).map(|_| 0.3 * next()).collect() });
+        }
+        all
+    }
+
+    fn encoder() -> (Encoder, EncoderConfig) {
+        let whisper = WhisperEncoder::open(published().path()).unwrap();
+        let config = EncoderConfig {
+            width: whisper.width,
+            n_heads: whisper.n_heads,
+            hidden: whisper.hidden,
+            ..EncoderConfig::tiny(whisper.n_blocks)
+        };
+        assert_eq!((config.width, config.n_heads, config.hidden, config.n_blocks), (128, 2, 96, 2));
+        let weights = Weights::new(filled(&config, whisper.tensors));
+        (Encoder::new(&config, weights).unwrap(), config)
+    }
+
+    #[test]
+    fn every_layer_is_that_of_transformers() {
+        let bytes = goldens();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let input = golden(&file, "input");
+        let (encoder, config) = encoder();
+        let mut n_seen = 0;
+        encoder.layers(&input.data, 1, &mut |layer, rows| {
+            let want = golden(&file, &format!("rows.{layer}"));
+            assert_eq!(want.shape, [rows_of(input.shape[1]), config.width]);
+            let scale = want.data.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+            let off = rows.iter().zip(&want.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            println!("rows {layer}: {:.1e} of {scale}", off / scale);
+            assert!(off <= TOLERANCE * scale, "rows {layer}: off by {off}, the largest is {scale}");
+            n_seen += 1;
+        });
+        assert_eq!(n_seen, config.n_blocks + 1);
+    }
+
+    #[test]
+    fn a_window_does_not_see_its_neighbours() {
+        let (encoder, config) = encoder();
+        for n_frames in [1, 2, 7, 40] {
+            let windows: Vec<f32> =
+                (0..3 * config.n_mels * n_frames).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+            let together = encoder.logits(&windows, 3);
+            let each = windows.chunks(config.n_mels * n_frames).flat_map(|window| encoder.logits(window, 1));
+            for (a, b) in together.iter().zip(each) {
+                assert!((a - b).abs() < 1e-5 && a.is_finite(), "{n_frames} frames: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn pooling_is_the_weighted_mean_and_deviation() {
+        let (encoder, config) = encoder();
+        let c = config.width;
+        // Equal scores: the plain mean and standard deviation over time.
+        let x: Vec<f32> = (0..5 * c).map(|i| (i % 7) as f32 - (i / c) as f32).collect();
+        let pooled = encoder.pool(&x, &vec![0.0; 5 * config.pooling]);
+        for i in 0..c {
+            let column: Vec<f32> = (0..5).map(|t| x[t * c + i]).collect();
+            let mean = column.iter().sum::<f32>() / 5.0;
+            let var = column.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 5.0;
+            assert!((pooled[i] - mean).abs() < 1e-5);
+            assert!((pooled[c + i] - (var + POOLING_EPSILON).sqrt()).abs() < 1e-4, "{} {var}", pooled[c + i]);
+        }
+        // One row with all the weight: its values, and no deviation.
+        let mut hidden = vec![0.0; 5 * config.pooling];
+        for (h, weight) in hidden[3 * config.pooling..].iter_mut().zip(&encoder.pooling_score) {
+            *h = 100.0 * weight.signum();
+        }
+        let strong = Encoder {
+            pooling_score: encoder.pooling_score.iter().map(|w| 1e3 * w).collect(),
+            ..encoder.clone()
+        };
+        let pooled = strong.pool(&x, &hidden);
+        for i in 0..c {
+            assert!((pooled[i] - x[3 * c + i]).abs() < 1e-5 && pooled[c + i] < 0.01);
+        }
+    }
+
+    #[test]
+    fn parameters_are_counted() {
+        // 7.6 million in the encoder's convolutions and four blocks, and the head.
+        let config = EncoderConfig::tiny(4);
+        let encoder = 384 * (80 * 3 + 1) + 384 * (384 * 3 + 1) + 4 * (12 * 384 * 384 + 13 * 384);
+        let head = 5 + 64 * (384 + 2) + 256 * (768 + 1) + 6 * 257;
+        assert_eq!(n_parameters(&config), encoder + head);
+    }
+}

@@ -1,0 +1,250 @@
+//! Whisper's front end against its reference implementation, and published weights that are not what they should be.
+//! Golden values made by `reference/whisper_goldens.py`.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
+use intone::features::{Extractor, FrontEnd};
+use intone::model::{ModelError, WhisperEncoder};
+use intone::{Error, Result};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+/// Largest difference of any value; a value of 1 is 40 dB.
+const TOLERANCE: f32 = 2e-5;
+
+fn golden_bytes(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/goldens/{name}.safetensors", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn log_mel_equals_whispers() {
+    let bytes = golden_bytes("whisper_features");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let extractor = Extractor::new(&FrontEnd::whisper()).unwrap();
+    let mut n_signals = 0;
+    for (name, samples) in file.tensors().iter().filter(|(name, _)| name.ends_with(".samples")) {
+        let samples: Vec<f32> = samples
+            .data()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&b| f32::from(i16::from_le_bytes(b)) / 32_768.0)
+            .collect();
+        let want = file.tensor(&name.replace(".samples", ".log_mel")).unwrap();
+        let got = extractor.log_mel(&samples);
+        assert_eq!(want.shape(), [got.n_mels(), got.n_frames()], "{name}");
+        let want = want.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b));
+        let off = got.data().iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{name}: largest difference {off:.1e}");
+        assert!(off <= TOLERANCE, "{name}: off by {off}");
+        n_signals += 1;
+
+        let front_end = extractor.front_end();
+        let frames = extractor.frames(&samples);
+        let mut window = vec![f32::NAN; frames.values().len()];
+        frames.window(front_end, 0, &mut window).unwrap();
+        assert_eq!(window, got.data(), "{name}: a short recording is one window, and not filled up");
+    }
+    assert_eq!(n_signals, 6);
+}
+
+/// What a published file holds: name, number type, shape, bytes.
+type Published = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
+
+fn published() -> Published {
+    let bytes = golden_bytes("whisper_encoder");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let all = file.tensors().into_iter().filter(|(name, _)| name.starts_with("model.encoder."));
+    all.map(|(name, view)| (name, view.dtype(), view.shape().to_vec(), view.data().to_vec())).collect()
+}
+
+fn serialize(tensors: &Published) -> Vec<u8> {
+    let view = |(name, dtype, shape, data): &(String, Dtype, Vec<usize>, Vec<u8>)| {
+        (name.clone(), TensorView::new(*dtype, shape.clone(), Vec::leak(data.clone())).unwrap())
+    };
+    safetensors::serialize(tensors.iter().map(view), None).unwrap()
+}
+
+fn open(bytes: &[u8]) -> Result<WhisperEncoder> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    WhisperEncoder::open(file.path())
+}
+
+/// CTranslate2's form of the same weights, written by the rules of the format.
+fn ctranslate2(tensors: &Published, specification: &str) -> Vec<u8> {
+    let find = |name: &str| tensors.iter().find(|(n, ..)| n == &format!("model.encoder.{name}")).unwrap();
+    let mut variables: Vec<(String, Vec<usize>, Vec<u8>)> = vec![
+        ("decoder/num_heads".into(), vec![], vec![6, 0]),
+        ("decoder/embeddings/weight".into(), vec![2, 2], vec![0; 8]),
+        ("encoder/num_heads".into(), vec![], vec![2, 0]),
+    ];
+    let mut put = |ct2: String, names: &[&str]| {
+        let data: Vec<u8> = names
+            .iter()
+            .flat_map(|name| match *name {
+                "zeros" => vec![0; 2 * 128],
+                name => find(name).3.clone(),
+            })
+            .collect();
+        let mut shape = find(names[0]).2.clone();
+        shape[0] *= names.len();
+        variables.push((ct2, shape, data));
+    };
+    for conv in ["conv1", "conv2"] {
+        put(format!("encoder/{conv}/weight"), &[&format!("{conv}.weight")]);
+        put(format!("encoder/{conv}/bias"), &[&format!("{conv}.bias")]);
+    }
+    for layer in 0..2 {
+        let name = |part: &str| format!("layers.{layer}.{part}");
+        let ct2 = |part: &str| format!("encoder/layer_{layer}/{part}");
+        let qkv = ["q", "k", "v"].map(|part| name(&format!("self_attn.{part}_proj.weight")));
+        put(ct2("self_attention/linear_0/weight"), &qkv.each_ref().map(String::as_str));
+        put(
+            ct2("self_attention/linear_0/bias"),
+            &[&name("self_attn.q_proj.bias"), "zeros", &name("self_attn.v_proj.bias")],
+        );
+        for (to, from) in [
+            ("self_attention/layer_norm/gamma", "self_attn_layer_norm.weight"),
+            ("self_attention/layer_norm/beta", "self_attn_layer_norm.bias"),
+            ("self_attention/linear_1/weight", "self_attn.out_proj.weight"),
+            ("self_attention/linear_1/bias", "self_attn.out_proj.bias"),
+            ("ffn/layer_norm/gamma", "final_layer_norm.weight"),
+            ("ffn/layer_norm/beta", "final_layer_norm.bias"),
+            ("ffn/linear_0/weight", "fc1.weight"),
+            ("ffn/linear_0/bias", "fc1.bias"),
+            ("ffn/linear_1/weight", "fc2.weight"),
+            ("ffn/linear_1/bias", "fc2.bias"),
+        ] {
+            put(ct2(to), &[&name(from)]);
+        }
+    }
+    put("encoder/layer_norm/gamma".into(), &["layer_norm.weight"]);
+    put("encoder/layer_norm/beta".into(), &["layer_norm.bias"]);
+
+    let text = |text: &str| [&(text.len() as u16 + 1).to_le_bytes()[..], text.as_bytes(), &[0]].concat();
+    let mut bytes = [&6u32.to_le_bytes()[..], &text(specification), &3u32.to_le_bytes()].concat();
+    bytes.extend((variables.len() as u32).to_le_bytes());
+    for (name, shape, data) in &variables {
+        bytes.extend(text(name));
+        bytes.push(shape.len() as u8);
+        shape.iter().for_each(|&d| bytes.extend((d as u32).to_le_bytes()));
+        bytes.push(if shape.is_empty() { 2 } else { 4 });
+        bytes.extend((data.len() as u32).to_le_bytes());
+        bytes.extend(data);
+    }
+    bytes.extend(0u32.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn both_published_formats_give_the_same_encoder_with_or_without_a_decoder() {
+    let tensors = published();
+    let encoder = open(&serialize(&tensors)).unwrap();
+    assert_eq!(
+        (encoder.n_mels, encoder.width, encoder.n_heads, encoder.hidden, encoder.n_blocks),
+        (80, 128, 2, 96, 2)
+    );
+    assert_eq!(open(&ctranslate2(&tensors, "WhisperSpec")).unwrap(), encoder);
+
+    let mut with_decoder = tensors.clone();
+    with_decoder.push(("model.decoder.layers.0.fc1.weight".into(), Dtype::F64, vec![2], vec![0; 16]));
+    with_decoder.push(("proj_out.weight".into(), Dtype::F32, vec![1], vec![0; 4]));
+    assert_eq!(open(&serialize(&with_decoder)).unwrap(), encoder);
+
+    // What is written is read again, bit for bit, in half precision and in single.
+    for nudge in [0.0, 1e-6] {
+        let mut encoder = encoder.clone();
+        encoder.tensors.get_mut("conv1.weight").unwrap().data[7] += nudge;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        encoder.write(file.path()).unwrap();
+        assert_eq!(WhisperEncoder::open(file.path()).unwrap(), encoder);
+    }
+}
+
+#[test]
+fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
+    let tensors = published();
+    let changed = |change: &dyn Fn(&mut Published)| {
+        let mut tensors = tensors.clone();
+        change(&mut tensors);
+        serialize(&tensors)
+    };
+    let rename = |from: &'static str, to: &'static str| {
+        move |tensors: &mut Published| {
+            let tensor = tensors.iter_mut().find(|(name, ..)| name == &format!("model.encoder.{from}"));
+            tensor.unwrap().0 = to.to_owned();
+        }
+    };
+    let whole = serialize(&tensors);
+    let ct2 = ctranslate2(&tensors, "WhisperSpec");
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", vec![], "only 0 bytes"),
+        ("text", b"not a model, whatever the name says".to_vec(), "header claims"),
+        ("truncated", whole[..whole.len() - 9].to_vec(), "bytes, but there are"),
+        ("cut in the header", whole[..100].to_vec(), "bytes, but there are"),
+        ("truncated CTranslate2", ct2[..ct2.len() / 2].to_vec(), "bytes, but there are"),
+        ("CTranslate2 of something else", ctranslate2(&tensors, "WhisperSpek"), "WhisperSpek"),
+        (
+            "a missing tensor",
+            changed(&rename("layers.1.fc2.weight", "model.decoder.x")),
+            "`layers.1.fc2.weight` is missing",
+        ),
+        (
+            "an extra tensor",
+            changed(&rename("layer_norm.weight", "model.encoder.layers.0.extra")),
+            "`layers.0.extra`",
+        ),
+        (
+            "another architecture",
+            changed(&rename("layer_norm.weight", "wav2vec2.masked_spec_embed")),
+            "`wav2vec2.masked",
+        ),
+        (
+            "a decoder only",
+            {
+                serialize(&vec![(
+                    "model.decoder.layers.0.fc1.weight".into(),
+                    Dtype::F16,
+                    vec![1],
+                    vec![0; 2],
+                )])
+            },
+            "`model.encoder.conv1.weight` is missing",
+        ),
+        (
+            "another shape",
+            changed(&|tensors| {
+                let tensor =
+                    tensors.iter_mut().find(|(name, ..)| name.ends_with("layers.0.fc2.weight")).unwrap();
+                tensor.2.reverse();
+            }),
+            "`layers.0.fc2.weight`: expected shape [128, 96], got [96, 128]",
+        ),
+        (
+            "double precision",
+            changed(&|tensors| {
+                let tensor = tensors.iter_mut().find(|(name, ..)| name.ends_with("conv1.bias")).unwrap();
+                (tensor.1, tensor.3) = (Dtype::F64, vec![0; 8 * 128]);
+            }),
+            "`model.encoder.conv1.bias` holds F64; expected F32, F16 or BF16",
+        ),
+        (
+            "a weight that is no number",
+            changed(&|tensors| {
+                let tensor = tensors.iter_mut().find(|(name, ..)| name.ends_with("conv2.bias")).unwrap();
+                tensor.3[6..8].copy_from_slice(&[0, 0x7e]);
+            }),
+            "`conv2.bias`: element 3 is not a finite number",
+        ),
+    ];
+    for (what, bytes, expected) in cases {
+        let error = open(&bytes).expect_err(what);
+        let Error::InFile { .. } = &error else { panic!("{what}: no path in {error:?}") };
+        assert!(error.to_string().contains(expected), "{what}: {error}");
+    }
+    let error = open(&whole[..5]).unwrap_err();
+    assert!(
+        matches!(&error, Error::InFile { source, .. } if matches!(**source, Error::Model(ModelError::TooShort { actual: 5 })))
+    );
+}
