@@ -122,6 +122,26 @@ fn the_array_is_librosas() {
 }
 
 #[test]
+fn whispers_array_is_whispers() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../intone/tests/goldens/whisper_features.safetensors");
+    let bytes = fs::read(path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let samples = tensors.tensor("quiet_then_loud.samples").unwrap();
+    let samples = samples.data().as_chunks::<2>().0.iter();
+    let samples: Vec<f32> = samples.map(|&x| f32::from(i16::from_le_bytes(x)) / 32_768.0).collect();
+    let folder = TempDir::new().unwrap();
+    write_wav(folder.path().join("a.wav"), 16_000, &samples);
+    features(folder.path(), &["--front-end", "whisper", "a.wav", "--out", "out", "--png"]).success();
+    let (shape, got) = read_npy(folder.path().join("out/a.npy"));
+    let want = tensors.tensor("quiet_then_loud.log_mel").unwrap();
+    assert_eq!(shape, want.shape());
+    let want = want.data().as_chunks::<4>().0.iter().map(|&x| f32::from_le_bytes(x));
+    let off = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < 2e-5, "off by {off}");
+    assert!(folder.path().join("out/a.png").exists());
+}
+
+#[test]
 fn trimming_is_librosas() {
     let folder = TempDir::new().unwrap();
     let golden = golden("faded");

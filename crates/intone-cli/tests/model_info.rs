@@ -1,9 +1,11 @@
-//! `intone model info`, the real program.
+//! `intone model`, the real program.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod common;
 
 use common::{LABELS, Place, code, small_model, stderr, stdout};
-use intone::model::Precision;
+use intone::model::{Precision, WhisperEncoder};
 use serde_json::Value;
 
 #[test]
@@ -50,5 +52,56 @@ fn the_precisions_answer_alike() {
             assert!((x - y).abs() < tolerance, "{precision:?}: {exact:?} became {got:?}");
         }
         assert_ne!(exact, got, "{precision:?} is not exact");
+    }
+}
+
+/// The published part of the goldens of Whisper's encoder.
+fn published() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../intone/tests/goldens/whisper_encoder.safetensors");
+    let bytes = std::fs::read(path).unwrap();
+    let all = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let encoder = all.tensors().into_iter().filter(|(name, _)| name.starts_with("model.encoder."));
+    safetensors::serialize(encoder, None).unwrap()
+}
+
+#[test]
+fn whispers_encoder_is_imported() {
+    let place = Place::new();
+    let from = place.file("model.safetensors", &published());
+    let args = ["model", "import", "whisper", "model.safetensors", "--out", "encoder.safetensors"];
+    let output = place.intone().args(args).output().unwrap();
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+    assert!(
+        stdout(&output).starts_with("encoder.safetensors: 2 blocks of 128 values, "),
+        "{}",
+        stdout(&output)
+    );
+    let (imported, published) = (place.path("encoder.safetensors"), WhisperEncoder::open(from).unwrap());
+    assert_eq!(WhisperEncoder::open(imported).unwrap(), published);
+
+    place.file("cut.safetensors", &published_cut());
+    let args = ["model", "import", "whisper", "cut.safetensors", "--out", "never.safetensors"];
+    let output = place.intone().args(args).output().unwrap();
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("cut.safetensors: ") && !place.path("never.safetensors").exists());
+}
+
+fn published_cut() -> Vec<u8> {
+    let mut bytes = published();
+    bytes.truncate(bytes.len() - 1);
+    bytes
+}
+
+#[test]
+fn an_encoder_answers_for_short_and_for_long_recordings() {
+    let place = Place::new();
+    common::small_encoder().write(place.model(), Precision::Int8).unwrap();
+    let output = place.intone().args(["model", "info"]).arg(place.model()).output().unwrap();
+    assert!(stdout(&output).contains("encoder"), "{}", stdout(&output));
+    for (name, duration_s, windows) in [("blip.wav", 0.01, 1), ("short.wav", 1.3, 1), ("long.wav", 12.0, 4)] {
+        place.file(name, &common::wav(&common::babble(duration_s, 150.0)));
+        let row = place.rows(&[name]).0.remove(0);
+        common::assert_answer(&row);
+        assert_eq!(row["windows"], windows, "{row}");
     }
 }

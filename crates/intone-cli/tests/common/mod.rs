@@ -7,7 +7,9 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use intone::features::FrontEnd;
-use intone::model::{Architecture, ModelFile, ModelMeta, Precision, Tensor, VggConfig};
+use intone::model::encoder::EncoderNetwork;
+use intone::model::{Architecture, EncoderConfig, ModelFile, ModelMeta, Precision, Tensor, VggConfig};
+use intone_train::train::Device;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -151,6 +153,19 @@ pub(crate) fn small_model() -> ModelFile {
     layer("output", &[LABELS.len(), 16], false);
     let labels = LABELS.map(String::from).to_vec();
     ModelFile::new(ModelMeta::new(Architecture::Vgg(config), FrontEnd::reference(), labels), tensors)
+}
+
+/// Whisper's front end, and a small encoder with arbitrary weights.
+pub(crate) fn small_encoder() -> ModelFile {
+    let config =
+        EncoderConfig { width: 32, n_heads: 2, hidden: 64, dense: vec![16], ..EncoderConfig::tiny(1) };
+    let mut random = Random(2);
+    let network =
+        EncoderNetwork::init(&config, BTreeMap::new(), &Device::flex(), &mut || 2.0 * random.next());
+    let network = network.expect("tensors of its own making");
+    let tensors = network.to_tensors(&config);
+    let labels = LABELS.map(String::from).to_vec();
+    ModelFile::new(ModelMeta::new(Architecture::Encoder(config), FrontEnd::whisper(), labels), tensors)
 }
 
 /// Numbers in [-1, 1) that are the same in every run (a linear congruential generator, Numerical Recipes).

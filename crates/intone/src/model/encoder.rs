@@ -11,6 +11,11 @@ use super::{EncoderConfig, ModelError, Weights};
 use crate::nn::attention::{self, Heads};
 use crate::nn::linear::{Packed, bias_gelu, layer_norm};
 
+#[cfg(feature = "train")]
+mod train;
+#[cfg(feature = "train")]
+pub use train::{ClipBatch, EncoderNetwork};
+
 /// Longest period of the sinusoidal positions, in units of `2 pi` rows.
 const MAX_TIMESCALE: f64 = 10_000.0;
 

@@ -4,12 +4,16 @@ pub mod encoder;
 pub mod error;
 pub mod file;
 pub mod meta;
+#[cfg(feature = "train")]
+mod train;
 pub mod vgg;
 pub mod whisper;
 
 pub use error::ModelError;
 pub use file::{ModelFile, Precision, Tensor, Weights};
 pub use meta::{Architecture, CorpusInfo, EncoderConfig, ModelMeta, Provenance, VggConfig};
+#[cfg(feature = "train")]
+pub use train::Update;
 pub use whisper::WhisperEncoder;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use crate::nn::infer::{ConvLayer, ConvWeights, DenseLayer, Network};
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "train")]
-pub use train::{DropoutRates, Update, Vgg};
+pub use train::{DropoutRates, Vgg};
 
 /// One layer with weights: its name in the model file and the shape of its weight.
 struct Layer {

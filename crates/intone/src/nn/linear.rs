@@ -118,3 +118,118 @@ fn sum(n: usize, parts: &[Vec<f32>]) -> Vec<f32> {
     }
     total
 }
+
+/// `x W^T` of `n` rows `x` `[n, c_in]` and a layer's weight `[c_out, c_in]` -> `[n, c_out]`.
+#[cfg(feature = "train")]
+pub(crate) fn forward(x: &[f32], weight: &[f32], n: usize) -> Vec<f32> {
+    product(x, n, &Packed::from_rows(weight, x.len() / n))
+}
+
+/// The gradient by the input, `[n, c_in]`: `grad` `[n, c_out]`, `weight` `[c_out, c_in]`.
+#[cfg(feature = "train")]
+pub(crate) fn grad_by_input(grad: &[f32], weight: &[f32], c_in: usize) -> Vec<f32> {
+    let c_out = weight.len() / c_in;
+    product(grad, grad.len() / c_out, &Packed::from_columns(weight, c_out, c_in, c_in))
+}
+
+/// The gradient by the weight, `[c_out, c_in]`: `grad` `[n, c_out]`, `x` `[n, c_in]`.
+#[cfg(feature = "train")]
+pub(crate) fn grad_by_weight(grad: &[f32], x: &[f32], n: usize) -> Vec<f32> {
+    let (c_out, c_in) = (grad.len() / n, x.len() / n);
+    let turned = transposed(grad, n, c_out);
+    product(&turned, c_out, &Packed::from_columns(x, n, c_in, c_in))
+}
+
+#[cfg(feature = "train")]
+fn product(x: &[f32], n: usize, matrix: &Packed) -> Vec<f32> {
+    let mut out = super::simd::buffer::take(n * matrix.c_out_filled());
+    matrix.apply_all(x, n, matrix.c_in, &mut out);
+    if matrix.c_out == matrix.c_out_filled() {
+        return out;
+    }
+    out.chunks_exact(matrix.c_out_filled()).flat_map(|row| &row[..matrix.c_out]).copied().collect()
+}
+
+/// `[n, c]` to `[c, n]`.
+#[cfg(feature = "train")]
+fn transposed(x: &[f32], n: usize, c: usize) -> Vec<f32> {
+    let mut out = super::simd::buffer::take(x.len());
+    out.par_chunks_mut(BLOCK * n).enumerate().for_each(|(block, out)| {
+        for rows in (0..n).step_by(BLOCK) {
+            for (column, out) in out.chunks_exact_mut(n).enumerate() {
+                for (t, out) in (rows..).zip(&mut out[rows..(rows + BLOCK).min(n)]) {
+                    *out = x[t * c + block * BLOCK + column];
+                }
+            }
+        }
+    });
+    out
+}
+
+/// Adds `bias` `[c]` to each row.
+#[cfg(feature = "train")]
+pub(crate) fn add_to_rows(x: &mut [f32], bias: &[f32]) {
+    x.par_chunks_mut(ROWS_IN_A_SUM * bias.len()).for_each(|x| {
+        for row in x.chunks_exact_mut(bias.len()) {
+            row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+        }
+    });
+}
+
+/// The sum of all rows `[n, c]`.
+#[cfg(feature = "train")]
+pub(crate) fn sum_of_rows(x: &[f32], c: usize) -> Vec<f32> {
+    let sums = x.par_chunks(ROWS_IN_A_SUM * c).map(|x| {
+        let mut total = vec![0.0; c];
+        for row in x.chunks_exact(c) {
+            total.iter_mut().zip(row).for_each(|(total, x)| *total += x);
+        }
+        total
+    });
+    sum(c, &sums.collect::<Vec<_>>())
+}
+
+/// What a convolution over three rows in steps of two sees, with zeros around each clip: `x` `[rows, c]` ->
+/// `[rows / 2 rounded up for each clip, 3 c]`.
+#[cfg(feature = "train")]
+pub(crate) fn unfold(x: &[f32], c: usize, lengths: &[usize]) -> Vec<f32> {
+    let n_out: usize = lengths.iter().map(|n| n.div_ceil(2)).sum();
+    let mut out = super::simd::buffer::take(n_out * 3 * c);
+    let mut rows = out.chunks_exact_mut(3 * c);
+    let mut first = 0;
+    for &n in lengths {
+        let clip = &x[first * c..(first + n) * c];
+        for (t, row) in (0..n).step_by(2).zip(&mut rows) {
+            for (tap, values) in row.chunks_exact_mut(c).enumerate() {
+                match (t + tap).checked_sub(1).filter(|&at| at < n) {
+                    Some(at) => values.copy_from_slice(&clip[at * c..(at + 1) * c]),
+                    None => values.fill(0.0),
+                }
+            }
+        }
+        first += n;
+    }
+    out
+}
+
+/// The way back of [`unfold`]: each row's gradient is the sum over the places where it was seen.
+#[cfg(feature = "train")]
+pub(crate) fn fold(grad: &[f32], c: usize, lengths: &[usize]) -> Vec<f32> {
+    let n_in: usize = lengths.iter().sum();
+    let mut out = super::simd::buffer::take(n_in * c);
+    out.fill(0.0);
+    let mut rows = grad.chunks_exact(3 * c);
+    let mut first = 0;
+    for &n in lengths {
+        let clip = &mut out[first * c..(first + n) * c];
+        for (t, row) in (0..n).step_by(2).zip(&mut rows) {
+            for (tap, values) in row.chunks_exact(c).enumerate() {
+                if let Some(at) = (t + tap).checked_sub(1).filter(|&at| at < n) {
+                    clip[at * c..(at + 1) * c].iter_mut().zip(values).for_each(|(sum, g)| *sum += g);
+                }
+            }
+        }
+        first += n;
+    }
+    out
+}

@@ -19,6 +19,10 @@ mod autodiff;
 pub(crate) mod layers;
 #[cfg(feature = "train")]
 mod ops;
+#[cfg(feature = "train")]
+mod row_ops;
+#[cfg(feature = "train")]
+pub(crate) mod rows;
 
 #[cfg(feature = "train")]
 pub(crate) use norm::EPSILON;

@@ -65,14 +65,14 @@ pub(super) trait FastGrad: FastOps {
     ) -> [FloatTensor<Self>; 3];
 }
 
-type FlexFloat = FloatTensor<Flex>;
+pub(super) type FlexFloat = FloatTensor<Flex>;
 
-fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexFloat {
+pub(super) fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexFloat {
     let data = TensorData::from_bytes(buffer::into_bytes(values), shape, burn::tensor::DType::F32);
     FlexFloat::from_data(data)
 }
 
-fn shape_of(tensor: &FlexFloat) -> Vec<usize> {
+pub(super) fn shape_of(tensor: &FlexFloat) -> Vec<usize> {
     tensor.layout().shape().to_vec()
 }
 
@@ -83,6 +83,8 @@ macro_rules! slices {
         let $tensor = $tensor.as_slice::<f32>().expect("the layers work in single precision on contiguous tensors");)+
     };
 }
+
+pub(super) use slices;
 
 fn stats_tensor(stats: Statistics) -> FlexFloat {
     let c = stats.mean.len();

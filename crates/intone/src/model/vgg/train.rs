@@ -7,7 +7,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 use super::layers;
-use crate::model::{ModelError, Tensor as Weights, VggConfig, Weights as FileWeights};
+use crate::model::train::{mix_seed, parameter, read, set, update_parameter, values};
+use crate::model::{ModelError, Tensor as Weights, Update, VggConfig, Weights as FileWeights};
 use crate::nn::EPSILON;
 use crate::nn::layers::{self as nn, Convolved, Gain};
 
@@ -56,9 +57,6 @@ pub struct DropoutRates {
     /// After each hidden dense layer.
     pub dense: Vec<f64>,
 }
-
-/// What an optimiser sees of one parameter: its name in the model file, its values, and their gradient.
-pub type Update<'a> = &'a mut dyn FnMut(&str, &mut [f32], &[f32]);
 
 impl Vgg {
     /// A network with random weights (He et al. 2015: normal with variance `2 / fan_in`), drawn from `normal`,
@@ -222,7 +220,7 @@ impl Vgg {
     ) -> Tensor<2> {
         assert_eq!(dropout.blocks.len(), self.blocks.len());
         assert_eq!(dropout.dense.len(), self.dense.len());
-        let mut seeds = (0u64..).map(|layer| mix(seed, layer));
+        let mut seeds = (0u64..).map(|layer| mix_seed(seed, layer));
         let mut next_seed = move || seeds.next().unwrap_or_default();
         let mut x = x;
         for (block, &rate) in self.blocks.iter().zip(&dropout.blocks) {
@@ -300,48 +298,6 @@ impl Dense {
         let y = centred / (var + EPSILON).sqrt();
         relu(y * row(self.norm.gamma.val()) + row(self.norm.beta.val()))
     }
-}
-
-fn parameter<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
-    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
-}
-
-fn set<const D: usize>(parameter: &mut Param<Tensor<D>>, data: TensorData, device: &Device, trained: bool) {
-    let tensor = Tensor::from_data(data, device);
-    *parameter = Param::initialized(parameter.id, if trained { tensor.require_grad() } else { tensor });
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("networks compute in single precision")
-}
-
-fn read<const D: usize>(parameter: &Param<Tensor<D>>) -> Vec<f32> {
-    values(parameter.val())
-}
-
-fn update_parameter<const D: usize>(
-    parameter: &mut Param<Tensor<D>>,
-    gradients: &mut Gradients,
-    name: &str,
-    update: Update<'_>,
-) {
-    let tensor = parameter.val();
-    let Some(gradient) = tensor.grad_remove(gradients) else { return };
-    let device = tensor.device();
-    let shape = tensor.dims();
-    drop(tensor);
-    let gradient = values(gradient);
-    let mut data = read(parameter);
-    update(name, &mut data, &gradient);
-    set(parameter, TensorData::new(data, shape), &device, true);
-}
-
-/// A well-mixed 32-bit seed for one layer of one step (the finaliser of SplitMix64, Steele et al. 2014).
-fn mix(seed: u64, layer: u64) -> u32 {
-    let mut z = seed.wrapping_add((layer + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (z ^ (z >> 31)) as u32
 }
 
 #[cfg(test)]
