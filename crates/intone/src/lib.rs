@@ -8,6 +8,8 @@ pub mod model;
 mod nn;
 pub mod recognizer;
 pub mod scores;
+#[cfg(test)]
+mod testing;
 mod window;
 
 pub use audio::{Audio, AudioStream, SampleRate};

@@ -210,6 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::noise;
 
     /// Two frames of 16 samples make a block of 8; a window has 6 frames.
     fn small() -> FrontEnd {
@@ -222,16 +223,6 @@ mod tests {
             n_frames: 6,
             ..FrontEnd::reference()
         }
-    }
-
-    fn noise(n: usize) -> Vec<f32> {
-        let mut state = 1u32;
-        (0..n)
-            .map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-            })
-            .collect()
     }
 
     /// All windows of a recording that comes in pieces.
@@ -256,7 +247,7 @@ mod tests {
 
     fn starts(n_samples: usize) -> Vec<usize> {
         let extractor = Extractor::new(&small()).expect("a valid front end");
-        cut(&extractor, &[&noise(n_samples)]).iter().map(|(window, _)| window.start_frame).collect()
+        cut(&extractor, &[&noise(n_samples, 1)]).iter().map(|(window, _)| window.start_frame).collect()
     }
 
     #[test]
@@ -275,7 +266,7 @@ mod tests {
     #[test]
     fn each_window_is_the_one_of_the_whole_recording() {
         let extractor = Extractor::new(&small()).unwrap();
-        let samples = noise(500);
+        let samples = noise(500, 1);
         let frames = extractor.frames(&samples);
         let mut expected = vec![0.0; small().window_len()];
         let windows = cut(&extractor, &[&samples]);
@@ -327,7 +318,7 @@ mod tests {
         ) {
             let front_end = FrontEnd { n_fft, hop_length: hop, n_frames, ..small() };
             let extractor = Extractor::new(&front_end).unwrap();
-            let mut samples = noise(n_samples);
+            let mut samples = noise(n_samples, 1);
             for from in quiet {
                 samples.iter_mut().skip(from).take(200).for_each(|x| *x = 0.0);
             }

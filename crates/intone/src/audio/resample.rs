@@ -166,6 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::noise;
 
     /// Rates of recorders, telephones and models; and two that have little in common.
     const PAIRS: [(u32, u32); 12] = [
@@ -310,11 +311,7 @@ mod tests {
         ) {
             let (from, to) = pair;
             let n: usize = chunks.iter().sum();
-            let mut state = seed | 1;
-            let samples: Vec<f32> = (0..n).map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-            }).collect();
+            let samples = noise(n, seed | 1);
 
             let mut resampler = Resampler::new(SampleRate(from), SampleRate(to)).unwrap();
             // Twice: a resampler that has finished begins anew.

@@ -313,15 +313,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn noise(n: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
+    use crate::testing::noise;
 
     fn small() -> FrontEnd {
         FrontEnd { n_fft: 64, hop_length: 24, n_mels: 6, n_frames: 8, ..FrontEnd::reference() }

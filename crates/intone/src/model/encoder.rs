@@ -9,7 +9,7 @@
 
 use super::{EncoderConfig, ModelError, Weights};
 use crate::nn::attention::{self, Heads};
-use crate::nn::linear::{Packed, bias_gelu, layer_norm};
+use crate::nn::linear::{Packed, add_to_rows, bias_gelu, layer_norm};
 
 #[cfg(feature = "train")]
 mod train;
@@ -106,36 +106,22 @@ impl Linear {
         Ok(Linear { weight: Packed::from_rows(&taps_first(&weight, c_in), 3 * c_in), bias })
     }
 
-    /// `x W + bias`, `[n, c_out]`.
+    /// `x W + bias`: `n` rows `[n, c_out]`.
     fn apply(&self, x: &[f32], n: usize) -> Vec<f32> {
-        let c_out = self.bias.len();
-        let filled = self.weight.c_out_filled();
-        let mut out = vec![0.0; n * filled];
-        self.weight.apply_all(x, n, x.len() / n, &mut out);
-        if filled != c_out {
-            out = out.chunks_exact(filled).flat_map(|row| &row[..c_out]).copied().collect();
-        }
+        let mut out = self.weight.product(x, n, x.len() / n);
+        add_to_rows(&mut out, &self.bias);
         out
     }
 
-    fn apply_with_bias(&self, x: &[f32], n: usize) -> Vec<f32> {
-        let mut out = self.apply(x, n);
-        for row in out.chunks_exact_mut(self.bias.len()) {
-            row.iter_mut().zip(&self.bias).for_each(|(x, bias)| *x += bias);
-        }
-        out
-    }
-
+    /// Adds `x W + bias` to the rows of `sum`.
     fn add_to(&self, x: &[f32], sum: &mut [f32]) {
-        let c = self.bias.len();
-        let out = self.apply(x, sum.len() / c);
-        for (sum, out) in sum.chunks_exact_mut(c).zip(out.chunks_exact(c)) {
-            sum.iter_mut().zip(out).zip(&self.bias).for_each(|((sum, x), bias)| *sum += x + bias);
-        }
+        let out = self.apply(x, sum.len() / self.bias.len());
+        sum.iter_mut().zip(out).for_each(|(sum, x)| *sum += x);
     }
 
-    fn apply_gelu(&self, x: &[f32], n: usize) -> Vec<f32> {
-        let out = self.apply(x, n);
+    /// `gelu(x W + bias)`; the input of each row begins `pitch` after that of the last one.
+    fn apply_gelu(&self, x: &[f32], n: usize, pitch: usize) -> Vec<f32> {
+        let out = self.weight.product(x, n, pitch);
         let mut activated = vec![0.0; out.len()];
         bias_gelu(&out, &self.bias, &mut activated);
         activated
@@ -197,32 +183,33 @@ impl Encoder {
     /// Takes the tensors of a model file.
     pub(super) fn new(config: &EncoderConfig, mut weights: Weights) -> Result<Encoder, ModelError> {
         let EncoderConfig { n_mels, width: c, n_heads, hidden, n_blocks, pooling, n_classes, .. } = *config;
-        let weights = &mut weights;
-        let convs =
-            [Linear::take_conv(weights, "conv1", c, n_mels)?, Linear::take_conv(weights, "conv2", c, c)?];
+        let convs = [
+            Linear::take_conv(&mut weights, "conv1", c, n_mels)?,
+            Linear::take_conv(&mut weights, "conv2", c, c)?,
+        ];
         let mut blocks = Vec::with_capacity(n_blocks);
         for block in 0..n_blocks {
             let name = |part: &str| format!("blocks.{block}.{part}");
             blocks.push(Block {
-                attention_norm: Norm::take(weights, &name("attention.norm"), c)?,
-                qkv: Linear::take(weights, &name("attention.qkv"), 3 * c, c)?,
-                attention_out: Linear::take(weights, &name("attention.out"), c, c)?,
-                mlp_norm: Norm::take(weights, &name("mlp.norm"), c)?,
-                up: Linear::take(weights, &name("mlp.up"), hidden, c)?,
-                down: Linear::take(weights, &name("mlp.down"), c, hidden)?,
+                attention_norm: Norm::take(&mut weights, &name("attention.norm"), c)?,
+                qkv: Linear::take(&mut weights, &name("attention.qkv"), 3 * c, c)?,
+                attention_out: Linear::take(&mut weights, &name("attention.out"), c, c)?,
+                mlp_norm: Norm::take(&mut weights, &name("mlp.norm"), c)?,
+                up: Linear::take(&mut weights, &name("mlp.up"), hidden, c)?,
+                down: Linear::take(&mut weights, &name("mlp.down"), c, hidden)?,
             });
         }
         let mix = softmax(&weights.take("mix", &[n_blocks + 1])?);
-        let pooling_hidden = Linear::take(weights, "pooling.hidden", pooling, c)?;
+        let pooling_hidden = Linear::take(&mut weights, "pooling.hidden", pooling, c)?;
         let pooling_score = weights.take("pooling.score.weight", &[1, pooling])?;
         let mut n_in = 2 * c;
         let mut dense = Vec::with_capacity(config.dense.len());
         for (i, &n) in config.dense.iter().enumerate() {
-            dense.push(Linear::take(weights, &format!("dense.{i}"), n, n_in)?);
+            dense.push(Linear::take(&mut weights, &format!("dense.{i}"), n, n_in)?);
             n_in = n;
         }
-        let output = Linear::take(weights, "output", n_classes, n_in)?;
-        std::mem::replace(weights, Weights::new(Default::default())).finish()?;
+        let output = Linear::take(&mut weights, "output", n_classes, n_in)?;
+        weights.finish()?;
         let positions = positions(rows_of(config.n_frames), c);
         let heads = Heads { n: n_heads, c };
         Ok(Encoder {
@@ -243,24 +230,24 @@ impl Encoder {
     pub(super) fn logits(&self, windows: &[f32], n: usize) -> Vec<f32> {
         let mut x = self.embed(windows, n);
         for layer in &self.dense {
-            x = layer.apply_gelu(&x, n);
+            x = layer.apply_gelu(&x, n, x.len() / n);
         }
-        self.output.apply_with_bias(&x, n)
+        self.output.apply(&x, n)
     }
 
     /// Windows `[n, n_mels, n_frames]` to what is pooled of each, `[n, 2 c]`: means, then standard deviations.
     pub(super) fn embed(&self, windows: &[f32], n: usize) -> Vec<f32> {
         let c = self.heads.c;
-        let mut mixed = vec![0.0; 0];
+        let unit = Norm { gamma: vec![1.0; c], beta: vec![0.0; c] };
+        let mut mixed = Vec::new();
         self.layers(windows, n, &mut |layer, x| {
             mixed.resize(x.len(), 0.0);
-            let unit = Norm { gamma: vec![1.0; c], beta: vec![0.0; c] };
             for (sum, x) in mixed.iter_mut().zip(unit.apply(x)) {
                 *sum += self.mix[layer] * x;
             }
         });
         let rows = mixed.len() / c / n;
-        let hidden = self.pooling_hidden.apply_with_bias(&mixed, n * rows);
+        let hidden = self.pooling_hidden.apply(&mixed, n * rows);
         let mut pooled = Vec::with_capacity(n * 2 * c);
         for (x, hidden) in
             mixed.chunks_exact(rows * c).zip(hidden.chunks_exact(rows * self.pooling_score.len()))
@@ -297,33 +284,22 @@ impl Encoder {
         let mut x = Vec::with_capacity(n * rows_of(n_frames) * c);
         for window in windows.chunks_exact(n_frames * self.n_mels) {
             let padded = padded_frames(window, self.n_mels);
-            let first = self.convs[0].convolve(&padded, n_frames, self.n_mels);
-            let second = self.convs[1].convolve(&padded_rows(&first, c), rows_of(n_frames), 2 * c);
+            let first = self.convs[0].apply_gelu(&padded, n_frames, self.n_mels);
+            let second = self.convs[1].apply_gelu(&padded_rows(&first, c), rows_of(n_frames), 2 * c);
             x.extend(second.iter().zip(&self.positions).map(|(x, position)| x + position));
         }
         let lengths = vec![rows_of(n_frames); n];
         let n_rows = x.len() / c;
         visit(0, &x);
         for (i, block) in self.blocks.iter().enumerate() {
-            let qkv = block.qkv.apply_with_bias(&block.attention_norm.apply(&x), n_rows);
+            let qkv = block.qkv.apply(&block.attention_norm.apply(&x), n_rows);
             let mut attended = vec![0.0; x.len()];
             attention::forward(self.heads, &lengths, &qkv, &mut attended);
             block.attention_out.add_to(&attended, &mut x);
-            let hidden = block.up.apply_gelu(&block.mlp_norm.apply(&x), n_rows);
+            let hidden = block.up.apply_gelu(&block.mlp_norm.apply(&x), n_rows, c);
             block.down.add_to(&hidden, &mut x);
             visit(i + 1, &x);
         }
-    }
-}
-
-impl Linear {
-    /// A convolution and GELU: `n` rows out of padded ones, each row's input beginning `pitch` after the last one's.
-    fn convolve(&self, padded: &[f32], n: usize, pitch: usize) -> Vec<f32> {
-        let mut out = vec![0.0; n * self.bias.len()];
-        self.weight.apply_all(padded, n, pitch, &mut out);
-        let mut activated = vec![0.0; out.len()];
-        bias_gelu(&out, &self.bias, &mut activated);
-        activated
     }
 }
 
@@ -362,6 +338,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Tensor, WhisperEncoder};
+    use crate::testing::uniform;
 
     /// The largest difference from `transformers`, relative to the largest value.
     const TOLERANCE: f32 = 1e-5;
@@ -389,15 +366,12 @@ mod tests {
 
     /// Reproducible tensors for what the goldens do not have.
     fn filled(config: &EncoderConfig, known: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
-        let mut state = 1u32;
-        let mut next = move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1u32 << 24) as f32 - 0.5
-        };
+        let mut next = uniform(1);
         let mut all = known;
         for (name, shape) in tensors(config) {
             let n = shape.iter().product();
-            all.entry(name).or_insert_with(|| Tensor { shape, data: (0..n).map(|_| 0.3 * next()).collect() });
+            all.entry(name)
+                .or_insert_with(|| Tensor { shape, data: (0..n).map(|_| 0.3 * (next() - 0.5)).collect() });
         }
         all
     }

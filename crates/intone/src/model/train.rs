@@ -1,6 +1,6 @@
 //! What the networks that can be trained have in common: parameters and their way to and from plain numbers.
 
-use burn::module::Param;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 /// What an optimiser sees of one parameter: its name in the model file, its values, and their gradient.
@@ -28,25 +28,46 @@ pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("networks compute in single precision")
 }
 
-pub(super) fn read<const D: usize>(parameter: &Param<Tensor<D>>) -> Vec<f32> {
-    values(parameter.val())
+/// The values of every parameter, in the order in which the module declares them.
+pub(super) fn read_all(module: &impl Module) -> Vec<Vec<f32>> {
+    struct Read(Vec<Vec<f32>>);
+    impl ModuleVisitor for Read {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            self.0.push(values(parameter.val()));
+        }
+    }
+    let mut read = Read(Vec::new());
+    module.visit(&mut read);
+    read.0
 }
 
-pub(super) fn update_parameter<const D: usize>(
-    parameter: &mut Param<Tensor<D>>,
+/// Calls `update` with every parameter that has a gradient; `names` are those of all parameters, in the order in which
+/// the module declares them.
+pub(super) fn update_all<M: Module>(
+    module: &mut M,
+    names: impl Iterator<Item = String>,
     gradients: &mut Gradients,
-    name: &str,
     update: Update<'_>,
 ) {
-    let tensor = parameter.val();
-    let Some(gradient) = tensor.grad_remove(gradients) else { return };
-    let device = tensor.device();
-    let shape = tensor.dims();
-    drop(tensor);
-    let gradient = values(gradient);
-    let mut data = read(parameter);
-    update(name, &mut data, &gradient);
-    set(parameter, TensorData::new(data, shape), &device, true);
+    struct Move<'a, I> {
+        names: I,
+        gradients: &'a mut Gradients,
+        update: Update<'a>,
+    }
+    impl<I: Iterator<Item = String>> ModuleMapper for Move<'_, I> {
+        fn map_float<const D: usize>(&mut self, mut parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let name = self.names.next().expect("as many names as parameters");
+            let tensor = parameter.val();
+            if let Some(gradient) = tensor.grad_remove(self.gradients) {
+                let (device, shape) = (tensor.device(), tensor.dims());
+                let mut data = values(tensor);
+                (self.update)(&name, &mut data, &values(gradient));
+                set(&mut parameter, TensorData::new(data, shape), &device, true);
+            }
+            parameter
+        }
+    }
+    *module = module.clone().map(&mut Move { names, gradients, update });
 }
 
 /// A well-mixed 32-bit seed for one layer of one step (the finaliser of SplitMix64, Steele et al. 2014).

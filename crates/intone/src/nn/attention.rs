@@ -128,9 +128,7 @@ impl<'a> Head<'a> {
 
     /// Keys to the product with queries, `[width, n]`, or values to that with gradients.
     fn across(&self, x: &[f32]) -> Packed {
-        let rows = x.chunks(self.pitch).take(self.n);
-        let dense: Vec<f32> = rows.flat_map(|row| &row[..self.width]).copied().collect();
-        Packed::from_rows(&dense, self.width)
+        Packed::from_strided_rows(x, self.n, self.pitch, self.width)
     }
 
     fn n_filled(&self) -> usize {
@@ -200,15 +198,7 @@ impl<'a> Head<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn noise(n: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
+    use crate::testing::noise;
 
     /// The textbook, in double precision; clip after clip, head after head.
     fn textbook(heads: Heads, lengths: &[usize], qkv: &[f64]) -> Vec<f64> {

@@ -15,6 +15,32 @@ fn constant<B: Backend, C: CheckpointStrategy>(tensor: FloatTensor<B>) -> FloatT
     <FloatTensor<Autodiff<B, C>>>::new(tensor)
 }
 
+/// Hands gradients to the parents that want one.
+macro_rules! register {
+    ($grads:ident, $parents:expr, $found:expr) => {
+        for (node, grad) in $parents.into_iter().zip($found) {
+            if let (Some(node), Some(grad)) = (node, grad) {
+                $grads.register::<B>(node.id, grad);
+            }
+        }
+    };
+}
+
+/// One operation of the graph: from the tracked tensors and what the way back needs to the answer.
+macro_rules! tracked {
+    ($grad:ident, [$($node:ident),+], $state:expr, $out:expr) => {
+        match $grad.prepare::<C>([$($node.node()),+]).compute_bound().stateful() {
+            OpsKind::Tracked(step) => {
+                let state = $state;
+                step.finish(state, $out)
+            }
+            OpsKind::UnTracked(step) => step.finish($out),
+        }
+    };
+}
+
+pub(super) use {register, tracked};
+
 #[derive(Debug)]
 struct ConvGrad;
 
@@ -22,16 +48,10 @@ impl<B: FastGrad> Backward<B, 2> for ConvGrad {
     type State = (FloatTensor<B>, FloatTensor<B>);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let [x_node, weight_node] = ops.parents;
         let grad = grads.consume::<B>(&ops.node);
         let (x, weight) = ops.state;
-        let (by_x, by_weight) = B::fast_conv_grad(x, weight, grad, x_node.is_some());
-        if let Some(node) = x_node {
-            grads.register::<B>(node.id, by_x);
-        }
-        if let Some(node) = weight_node {
-            grads.register::<B>(node.id, by_weight);
-        }
+        let (by_x, by_weight) = B::fast_conv_grad(x, weight, grad, ops.parents[0].is_some());
+        register!(grads, ops.parents, [Some(by_x), Some(by_weight)]);
     }
 }
 
@@ -45,11 +65,7 @@ impl<B: FastGrad> Backward<B, 4> for NormReluConvGrad {
         let grad = grads.consume::<B>(&ops.node);
         let [y, stats, gamma, beta, weight] = ops.state;
         let found = B::fast_norm_relu_conv_grad(y, stats, gamma, beta, weight, grad);
-        for (node, grad) in ops.parents.into_iter().zip(found) {
-            if let Some(node) = node {
-                grads.register::<B>(node.id, grad);
-            }
-        }
+        register!(grads, ops.parents, found.map(Some));
     }
 }
 
@@ -63,11 +79,7 @@ impl<B: FastGrad> Backward<B, 3> for NormReluPoolGrad {
         let grad = grads.consume::<B>(&ops.node);
         let ([y, stats, gamma, beta], dropout) = ops.state;
         let found = B::fast_norm_relu_pool_grad(y, stats, gamma, beta, dropout, grad);
-        for (node, grad) in ops.parents.into_iter().zip(found) {
-            if let Some(node) = node {
-                grads.register::<B>(node.id, grad);
-            }
-        }
+        register!(grads, ops.parents, found.map(Some));
     }
 }
 
@@ -116,13 +128,13 @@ impl<B: FastGrad, C: CheckpointStrategy> FastOps for Autodiff<B, C> {
         dropout_rate: f64,
         seed: u32,
     ) -> FloatTensor<Self> {
-        let nodes = [y.node(), gamma.node(), beta.node()];
-        let inputs = [y, stats, gamma, beta].map(|tensor| tensor.into_primitive());
-        let [y, stats, gamma, beta] = inputs.clone();
-        let out = B::fast_norm_relu_pool(y, stats, gamma, beta, dropout_rate, seed);
-        match NormReluPoolGrad.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish((inputs, (dropout_rate, seed)), out),
-            OpsKind::UnTracked(step) => step.finish(out),
-        }
+        let inputs = [&y, &stats, &gamma, &beta].map(|tensor| tensor.primitive().clone());
+        let [py, pstats, pgamma, pbeta] = inputs.clone();
+        tracked!(
+            NormReluPoolGrad,
+            [y, gamma, beta],
+            (inputs, (dropout_rate, seed)),
+            B::fast_norm_relu_pool(py, pstats, pgamma, pbeta, dropout_rate, seed)
+        )
     }
 }

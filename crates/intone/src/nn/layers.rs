@@ -7,7 +7,7 @@
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::MaxPoolOptions;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::EPSILON;
 use super::norm::is_fast as are_blocks;
@@ -58,7 +58,7 @@ pub(crate) fn norm_relu_conv(x: Convolved, gain: Gain, weight: Tensor<4>) -> Con
 /// out) and dropout of single units with probability `dropout_rate`; which ones is decided by `seed`.
 pub(crate) fn norm_relu_pool(x: Convolved, gain: Gain, dropout_rate: f64, seed: u32) -> Tensor<4> {
     let channels = x.y.dims()[3];
-    if !(on_cpu(&x.y) && are_blocks(channels)) {
+    if !(on_cpu(&x.y.device()) && are_blocks(channels)) {
         return composed::dropout(composed::pool(composed::norm_relu(x, gain)), dropout_rate, seed);
     }
     Tensor::from_dispatch(Dispatch::fast_norm_relu_pool(
@@ -80,11 +80,12 @@ pub(crate) fn dropout<const D: usize>(x: Tensor<D>, rate: f64, seed: u32) -> Ten
 /// (the input's may be 1, of which no gradient is wanted).
 fn is_fast(x: &Tensor<4>, weight: &Tensor<4>) -> bool {
     let [c_out, c_in, ..] = weight.dims();
-    on_cpu(x) && are_blocks(c_out) && (are_blocks(c_in) || !x.is_tracked())
+    on_cpu(&x.device()) && are_blocks(c_out) && (are_blocks(c_in) || !x.is_tracked())
 }
 
-fn on_cpu(x: &Tensor<4>) -> bool {
-    matches!(x.device().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+/// Whether our kernels run there.
+pub(super) fn on_cpu(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// The same layers from the framework's operations, for every device.
@@ -128,26 +129,13 @@ mod composed {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use burn::tensor::{Device, Gradients};
+    use burn::tensor::Gradients;
 
-    /// Reproducible values in [-0.5, 0.5).
-    fn noise(n: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1u32 << 24) as f32 - 0.5
-        };
-        (0..n).map(|_| next()).collect()
-    }
+    use super::*;
+    use crate::testing::{leaf_of, small_noise as noise, values};
 
     fn leaf<const D: usize>(shape: [usize; D], seed: u32) -> Tensor<D> {
-        let data = TensorData::new(noise(shape.iter().product(), seed), shape);
-        Tensor::from_data(data, &Device::flex().autodiff()).require_grad()
-    }
-
-    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().try_into_vec().unwrap()
+        leaf_of(noise(shape.iter().product(), seed), shape)
     }
 
     fn gradient<const D: usize>(tensor: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::simd::{BLOCK, Product, kernels};
+use super::simd::{BLOCK, Product, buffer, kernels};
 
 /// Rows that sums are taken over in one piece.
 const ROWS_IN_A_SUM: usize = 64;
@@ -21,11 +21,15 @@ pub(crate) struct Packed {
 impl Packed {
     /// From a layer's weight `[c_out, c_in]`.
     pub(crate) fn from_rows(weight: &[f32], c_in: usize) -> Packed {
-        let c_out = weight.len() / c_in;
+        Packed::from_strided_rows(weight, weight.len() / c_in, c_in, c_in)
+    }
+
+    /// The same from `c_out` rows that begin `pitch` apart.
+    pub(crate) fn from_strided_rows(x: &[f32], c_out: usize, pitch: usize, c_in: usize) -> Packed {
         let mut values = vec![0.0; c_out.next_multiple_of(BLOCK) * c_in];
-        for (o, row) in weight.chunks_exact(c_in).enumerate() {
+        for (o, row) in x.chunks(pitch).take(c_out).enumerate() {
             let block = &mut values[o / BLOCK * c_in * BLOCK..];
-            for (i, value) in row.iter().enumerate() {
+            for (i, value) in row[..c_in].iter().enumerate() {
                 block[i * BLOCK + o % BLOCK] = *value;
             }
         }
@@ -55,14 +59,19 @@ impl Packed {
         kernels().linear_rows(shape, x, &self.values, out);
     }
 
-    /// `x W` on all threads.
-    pub(crate) fn apply_all(&self, x: &[f32], n: usize, pitch: usize, out: &mut [f32]) {
-        let c_out = self.c_out_filled();
+    /// `x W` on all threads, `[n, c_out]`; row `t` of `x` begins at `t * pitch`.
+    pub(crate) fn product(&self, x: &[f32], n: usize, pitch: usize) -> Vec<f32> {
+        let filled = self.c_out_filled();
+        let mut out = buffer::take(n * filled);
         // Few and large pieces: each reads all weights.
         let rows = n.div_ceil(rayon::current_num_threads()).clamp(1, 256);
-        out.par_chunks_mut(rows * c_out).enumerate().for_each(|(piece, out)| {
-            self.apply(&x[piece * rows * pitch..], out.len() / c_out, pitch, out);
+        out.par_chunks_mut(rows * filled).enumerate().for_each(|(piece, out)| {
+            self.apply(&x[piece * rows * pitch..], out.len() / filled, pitch, out);
         });
+        if self.c_out == filled {
+            return out;
+        }
+        out.chunks_exact(filled).flat_map(|row| &row[..self.c_out]).copied().collect()
     }
 }
 
@@ -120,40 +129,27 @@ fn sum(n: usize, parts: &[Vec<f32>]) -> Vec<f32> {
 }
 
 /// `x W^T` of `n` rows `x` `[n, c_in]` and a layer's weight `[c_out, c_in]` -> `[n, c_out]`.
-#[cfg(feature = "train")]
 pub(crate) fn forward(x: &[f32], weight: &[f32], n: usize) -> Vec<f32> {
-    product(x, n, &Packed::from_rows(weight, x.len() / n))
+    let c_in = x.len() / n;
+    Packed::from_rows(weight, c_in).product(x, n, c_in)
 }
 
 /// The gradient by the input, `[n, c_in]`: `grad` `[n, c_out]`, `weight` `[c_out, c_in]`.
-#[cfg(feature = "train")]
 pub(crate) fn grad_by_input(grad: &[f32], weight: &[f32], c_in: usize) -> Vec<f32> {
     let c_out = weight.len() / c_in;
-    product(grad, grad.len() / c_out, &Packed::from_columns(weight, c_out, c_in, c_in))
+    Packed::from_columns(weight, c_out, c_in, c_in).product(grad, grad.len() / c_out, c_out)
 }
 
 /// The gradient by the weight, `[c_out, c_in]`: `grad` `[n, c_out]`, `x` `[n, c_in]`.
-#[cfg(feature = "train")]
 pub(crate) fn grad_by_weight(grad: &[f32], x: &[f32], n: usize) -> Vec<f32> {
     let (c_out, c_in) = (grad.len() / n, x.len() / n);
     let turned = transposed(grad, n, c_out);
-    product(&turned, c_out, &Packed::from_columns(x, n, c_in, c_in))
-}
-
-#[cfg(feature = "train")]
-fn product(x: &[f32], n: usize, matrix: &Packed) -> Vec<f32> {
-    let mut out = super::simd::buffer::take(n * matrix.c_out_filled());
-    matrix.apply_all(x, n, matrix.c_in, &mut out);
-    if matrix.c_out == matrix.c_out_filled() {
-        return out;
-    }
-    out.chunks_exact(matrix.c_out_filled()).flat_map(|row| &row[..matrix.c_out]).copied().collect()
+    Packed::from_columns(x, n, c_in, c_in).product(&turned, c_out, n)
 }
 
 /// `[n, c]` to `[c, n]`.
-#[cfg(feature = "train")]
 fn transposed(x: &[f32], n: usize, c: usize) -> Vec<f32> {
-    let mut out = super::simd::buffer::take(x.len());
+    let mut out = buffer::take(x.len());
     out.par_chunks_mut(BLOCK * n).enumerate().for_each(|(block, out)| {
         for rows in (0..n).step_by(BLOCK) {
             for (column, out) in out.chunks_exact_mut(n).enumerate() {
@@ -167,7 +163,6 @@ fn transposed(x: &[f32], n: usize, c: usize) -> Vec<f32> {
 }
 
 /// Adds `bias` `[c]` to each row.
-#[cfg(feature = "train")]
 pub(crate) fn add_to_rows(x: &mut [f32], bias: &[f32]) {
     x.par_chunks_mut(ROWS_IN_A_SUM * bias.len()).for_each(|x| {
         for row in x.chunks_exact_mut(bias.len()) {
@@ -177,7 +172,6 @@ pub(crate) fn add_to_rows(x: &mut [f32], bias: &[f32]) {
 }
 
 /// The sum of all rows `[n, c]`.
-#[cfg(feature = "train")]
 pub(crate) fn sum_of_rows(x: &[f32], c: usize) -> Vec<f32> {
     let sums = x.par_chunks(ROWS_IN_A_SUM * c).map(|x| {
         let mut total = vec![0.0; c];
@@ -191,10 +185,9 @@ pub(crate) fn sum_of_rows(x: &[f32], c: usize) -> Vec<f32> {
 
 /// What a convolution over three rows in steps of two sees, with zeros around each clip: `x` `[rows, c]` ->
 /// `[rows / 2 rounded up for each clip, 3 c]`.
-#[cfg(feature = "train")]
 pub(crate) fn unfold(x: &[f32], c: usize, lengths: &[usize]) -> Vec<f32> {
     let n_out: usize = lengths.iter().map(|n| n.div_ceil(2)).sum();
-    let mut out = super::simd::buffer::take(n_out * 3 * c);
+    let mut out = buffer::take(n_out * 3 * c);
     let mut rows = out.chunks_exact_mut(3 * c);
     let mut first = 0;
     for &n in lengths {
@@ -213,10 +206,9 @@ pub(crate) fn unfold(x: &[f32], c: usize, lengths: &[usize]) -> Vec<f32> {
 }
 
 /// The way back of [`unfold`]: each row's gradient is the sum over the places where it was seen.
-#[cfg(feature = "train")]
 pub(crate) fn fold(grad: &[f32], c: usize, lengths: &[usize]) -> Vec<f32> {
     let n_in: usize = lengths.iter().sum();
-    let mut out = super::simd::buffer::take(n_in * c);
+    let mut out = buffer::take(n_in * c);
     out.fill(0.0);
     let mut rows = grad.chunks_exact(3 * c);
     let mut first = 0;

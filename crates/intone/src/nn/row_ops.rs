@@ -11,6 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 
 use super::attention::{self, Heads};
+use super::autodiff::{register, tracked};
 use super::linear;
 use super::ops::{FlexFloat, shape_of, slices, tensor};
 use super::simd::buffer;
@@ -189,17 +190,6 @@ impl RowGrad for Flex {
     }
 }
 
-/// Hands gradients to the parents that want one.
-macro_rules! register {
-    ($grads:ident, $parents:expr, $found:expr) => {
-        for (node, grad) in $parents.into_iter().zip($found) {
-            if let (Some(node), Some(grad)) = (node, grad) {
-                $grads.register::<B>(node.id, grad);
-            }
-        }
-    };
-}
-
 #[derive(Debug)]
 struct LinearGrad;
 
@@ -279,19 +269,6 @@ impl<B: RowGrad> Backward<B, 1> for UnfoldGrad {
         let grad = grads.consume::<B>(&ops.node);
         register!(grads, ops.parents, [Some(B::row_unfold_grad(&ops.state, grad))]);
     }
-}
-
-/// One operation of the graph: from the tracked tensors and what the way back needs to the answer.
-macro_rules! tracked {
-    ($grad:ident, [$($node:ident),+], $state:expr, $out:expr) => {
-        match $grad.prepare::<C>([$($node.node()),+]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => {
-                let state = $state;
-                step.finish(state, $out)
-            }
-            OpsKind::UnTracked(step) => step.finish($out),
-        }
-    };
 }
 
 impl<B: RowGrad, C: CheckpointStrategy> RowOps for Autodiff<B, C> {

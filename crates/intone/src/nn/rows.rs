@@ -3,9 +3,10 @@
 //! On the CPU these run on our kernels; on any other device they are composed of the framework's operations. Both give
 //! the same numbers, and the tests hold one against the other.
 
-use burn::backend::{Dispatch, DispatchDevice};
-use burn::tensor::{Device, Tensor};
+use burn::backend::Dispatch;
+use burn::tensor::Tensor;
 
+use super::layers::on_cpu;
 use super::row_ops::RowOps;
 
 /// The gain and offset of layer normalisation, `[c]` each.
@@ -64,10 +65,6 @@ pub(crate) fn unfold(x: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
         return composed::unfold(x, lengths);
     }
     Tensor::from_dispatch(Dispatch::row_unfold(x.into_dispatch(), lengths.to_vec()))
-}
-
-fn on_cpu(device: &Device) -> bool {
-    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// The same layers from the framework's operations, for every device.
@@ -140,27 +137,13 @@ mod composed {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
+    use burn::tensor::{Device, TensorData};
 
     use super::*;
-
-    /// Reproducible values in [-1, 1).
-    fn noise(n: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
+    use crate::testing::{leaf_of, noise, values};
 
     fn leaf<const D: usize>(shape: [usize; D], seed: u32) -> Tensor<D> {
-        let data = TensorData::new(noise(shape.iter().product(), seed), shape);
-        Tensor::from_data(data, &Device::flex().autodiff()).require_grad()
-    }
-
-    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().try_into_vec().unwrap()
+        leaf_of(noise(shape.iter().product(), seed), shape)
     }
 
     /// Runs a layer in both ways, and holds the answers and all gradients against each other.

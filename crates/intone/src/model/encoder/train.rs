@@ -7,7 +7,7 @@ use burn::tensor::activation::{softmax, tanh};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 use super::{POOLING_EPSILON, padded_frames, positions, rows_of, taps_first, tensors};
-use crate::model::train::{mix_seed, parameter, read, update_parameter};
+use crate::model::train::{mix_seed, parameter, read_all, update_all};
 use crate::model::{EncoderConfig, ModelError, Tensor as Weights, Update, Weights as FileWeights};
 use crate::nn::layers::dropout;
 use crate::nn::rows::{LayerGain, attention, bias_gelu, layer_norm, linear, linear_bias, unfold};
@@ -150,47 +150,41 @@ impl EncoderNetwork {
                 beta: parameter(beta, [c], device),
             })
         };
-        let weights = &mut weights;
-        let (conv1, conv2) = (conv(weights, "conv1", n_mels)?, conv(weights, "conv2", c)?);
+        let (conv1, conv2) = (conv(&mut weights, "conv1", n_mels)?, conv(&mut weights, "conv2", c)?);
         let mut blocks = Vec::with_capacity(n_blocks);
         for block in 0..n_blocks {
             let name = |part: &str| format!("blocks.{block}.{part}");
             blocks.push(Block {
-                attention_norm: norm(weights, &name("attention.norm"))?,
-                qkv: linear(weights, &name("attention.qkv"), 3 * c, c)?,
-                attention_out: linear(weights, &name("attention.out"), c, c)?,
-                mlp_norm: norm(weights, &name("mlp.norm"))?,
-                up: linear(weights, &name("mlp.up"), hidden, c)?,
-                down: linear(weights, &name("mlp.down"), c, hidden)?,
+                attention_norm: norm(&mut weights, &name("attention.norm"))?,
+                qkv: linear(&mut weights, &name("attention.qkv"), 3 * c, c)?,
+                attention_out: linear(&mut weights, &name("attention.out"), c, c)?,
+                mlp_norm: norm(&mut weights, &name("mlp.norm"))?,
+                up: linear(&mut weights, &name("mlp.up"), hidden, c)?,
+                down: linear(&mut weights, &name("mlp.down"), c, hidden)?,
             });
         }
         let mix = parameter(weights.take("mix", &[n_blocks + 1])?, [n_blocks + 1], device);
-        let pooling_hidden = linear(weights, "pooling.hidden", pooling, c)?;
+        let pooling_hidden = linear(&mut weights, "pooling.hidden", pooling, c)?;
         let score = weights.take("pooling.score.weight", &[1, pooling])?;
         let pooling_score = parameter(score, [1, pooling], device);
         let mut n_in = 2 * c;
         let mut dense = Vec::with_capacity(config.dense.len());
         for (i, &n) in config.dense.iter().enumerate() {
-            dense.push(linear(weights, &format!("dense.{i}"), n, n_in)?);
+            dense.push(linear(&mut weights, &format!("dense.{i}"), n, n_in)?);
             n_in = n;
         }
-        let output = linear(weights, "output", n_classes, n_in)?;
-        std::mem::replace(weights, FileWeights::new(BTreeMap::new())).finish()?;
+        let output = linear(&mut weights, "output", n_classes, n_in)?;
+        weights.finish()?;
         Ok(EncoderNetwork { conv1, conv2, blocks, mix, pooling_hidden, pooling_score, dense, output })
     }
 
     /// All tensors, as they lie in a model file.
     pub fn to_tensors(&self, config: &EncoderConfig) -> BTreeMap<String, Weights> {
-        let mut data: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-        self.visit(&mut |name, values| {
-            data.insert(name.to_owned(), values);
-        });
-        let shaped = tensors(config).into_iter().map(|(name, shape)| {
-            let mut values = data.remove(&name).unwrap_or_default();
+        let shaped = tensors(config).into_iter().zip(read_all(self)).map(|((name, shape), mut data)| {
             if let [_, c_in, 3] = shape[..] {
-                values = taps_last(&values, c_in);
+                data = taps_last(&data, c_in);
             }
-            (name, Weights { shape, data: values })
+            (name, Weights { shape, data })
         });
         shaped.collect()
     }
@@ -260,47 +254,9 @@ impl EncoderNetwork {
 
     /// Calls `update` with every parameter that has a gradient, by the name it has in the model file. Values of a
     /// convolution come in the order of computation, taps first.
-    pub fn update(&mut self, gradients: &mut Gradients, update: Update<'_>) {
-        self.conv1.update(gradients, "conv1", update);
-        self.conv2.update(gradients, "conv2", update);
-        for (i, block) in self.blocks.iter_mut().enumerate() {
-            let name = |part: &str| format!("blocks.{i}.{part}");
-            block.attention_norm.update(gradients, &name("attention.norm"), update);
-            block.qkv.update(gradients, &name("attention.qkv"), update);
-            block.attention_out.update(gradients, &name("attention.out"), update);
-            block.mlp_norm.update(gradients, &name("mlp.norm"), update);
-            block.up.update(gradients, &name("mlp.up"), update);
-            block.down.update(gradients, &name("mlp.down"), update);
-        }
-        update_parameter(&mut self.mix, gradients, "mix", update);
-        self.pooling_hidden.update(gradients, "pooling.hidden", update);
-        update_parameter(&mut self.pooling_score, gradients, "pooling.score.weight", update);
-        for (i, dense) in self.dense.iter_mut().enumerate() {
-            dense.update(gradients, &format!("dense.{i}"), update);
-        }
-        self.output.update(gradients, "output", update);
-    }
-
-    /// Calls `visit` with the name and values of every parameter.
-    fn visit(&self, visit: &mut dyn FnMut(&str, Vec<f32>)) {
-        self.conv1.visit("conv1", visit);
-        self.conv2.visit("conv2", visit);
-        for (i, block) in self.blocks.iter().enumerate() {
-            let name = |part: &str| format!("blocks.{i}.{part}");
-            block.attention_norm.visit(&name("attention.norm"), visit);
-            block.qkv.visit(&name("attention.qkv"), visit);
-            block.attention_out.visit(&name("attention.out"), visit);
-            block.mlp_norm.visit(&name("mlp.norm"), visit);
-            block.up.visit(&name("mlp.up"), visit);
-            block.down.visit(&name("mlp.down"), visit);
-        }
-        visit("mix", read(&self.mix));
-        self.pooling_hidden.visit("pooling.hidden", visit);
-        visit("pooling.score.weight", read(&self.pooling_score));
-        for (i, dense) in self.dense.iter().enumerate() {
-            dense.visit(&format!("dense.{i}"), visit);
-        }
-        self.output.visit("output", visit);
+    pub fn update(&mut self, gradients: &mut Gradients, config: &EncoderConfig, update: Update<'_>) {
+        let names = tensors(config).into_iter().map(|(name, _)| name);
+        update_all(self, names, gradients, update);
     }
 }
 
@@ -312,31 +268,11 @@ impl Linear {
     fn gelu(&self, x: Tensor<2>) -> Tensor<2> {
         bias_gelu(linear(x, self.weight.val()), self.bias.val())
     }
-
-    fn update(&mut self, gradients: &mut Gradients, name: &str, update: Update<'_>) {
-        update_parameter(&mut self.weight, gradients, &format!("{name}.weight"), update);
-        update_parameter(&mut self.bias, gradients, &format!("{name}.bias"), update);
-    }
-
-    fn visit(&self, name: &str, visit: &mut dyn FnMut(&str, Vec<f32>)) {
-        visit(&format!("{name}.weight"), read(&self.weight));
-        visit(&format!("{name}.bias"), read(&self.bias));
-    }
 }
 
 impl Norm {
     fn gain(&self) -> LayerGain {
         LayerGain { gamma: self.gamma.val(), beta: self.beta.val() }
-    }
-
-    fn update(&mut self, gradients: &mut Gradients, name: &str, update: Update<'_>) {
-        update_parameter(&mut self.gamma, gradients, &format!("{name}.gamma"), update);
-        update_parameter(&mut self.beta, gradients, &format!("{name}.beta"), update);
-    }
-
-    fn visit(&self, name: &str, visit: &mut dyn FnMut(&str, Vec<f32>)) {
-        visit(&format!("{name}.gamma"), read(&self.gamma));
-        visit(&format!("{name}.beta"), read(&self.beta));
     }
 }
 
@@ -359,13 +295,11 @@ fn taps_last(weight: &[f32], c_in: usize) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::model::{Architecture, Model};
+    use crate::testing::uniform;
 
     fn noise(seed: u32) -> impl FnMut() -> f32 {
-        let mut state = seed;
-        move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
-        }
+        let mut next = uniform(seed);
+        move || 2.0 * next() - 1.0
     }
 
     fn small() -> EncoderConfig {
@@ -453,7 +387,7 @@ mod tests {
                 losses.push(loss.clone().into_data().try_into_vec::<f32>().unwrap()[0]);
                 let mut gradients = loss.backward();
                 let mut n_updated = 0;
-                network.update(&mut gradients, &mut |_, values, gradient| {
+                network.update(&mut gradients, &config, &mut |_, values, gradient| {
                     n_updated += values.len();
                     values.iter_mut().zip(gradient).for_each(|(v, g)| *v -= 0.05 * g);
                 });

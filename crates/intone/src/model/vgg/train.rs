@@ -7,7 +7,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 use super::layers;
-use crate::model::train::{mix_seed, parameter, read, set, update_parameter, values};
+use crate::model::train::{mix_seed, parameter, read_all, set, update_all, values};
 use crate::model::{ModelError, Tensor as Weights, Update, VggConfig, Weights as FileWeights};
 use crate::nn::EPSILON;
 use crate::nn::layers::{self as nn, Convolved, Gain};
@@ -133,34 +133,8 @@ impl Vgg {
 
     /// All tensors, as they lie in a model file.
     pub fn to_tensors(&self, config: &VggConfig) -> BTreeMap<String, Weights> {
-        let mut tensors = BTreeMap::new();
-        let convs = self.blocks.iter().flat_map(|block| &block.convs);
-        let mut data = convs.map(|conv| (read(&conv.weight), Some(&conv.norm))).collect::<Vec<_>>();
-        data.extend(self.dense.iter().map(|dense| (read(&dense.weight), Some(&dense.norm))));
-        data.push((read(&self.output_weight), None));
-        for (layer, (weight, norm)) in layers(config).into_iter().zip(data) {
-            let c = layer.shape[0];
-            tensors.insert(format!("{}.weight", layer.name), Weights { shape: layer.shape, data: weight });
-            match norm {
-                Some(norm) => {
-                    let parts = [
-                        ("gamma", &norm.gamma),
-                        ("beta", &norm.beta),
-                        ("mean", &norm.mean),
-                        ("var", &norm.var),
-                    ];
-                    for (part, values) in parts {
-                        let tensor = Weights { shape: vec![c], data: read(values) };
-                        tensors.insert(format!("{}.norm.{part}", layer.name), tensor);
-                    }
-                }
-                None => {
-                    let tensor = Weights { shape: vec![c], data: read(&self.output_bias) };
-                    tensors.insert(format!("{}.bias", layer.name), tensor);
-                }
-            }
-        }
-        tensors
+        let tensors = tensors(config).zip(read_all(self));
+        tensors.map(|((name, shape), data)| (name, Weights { shape, data })).collect()
     }
 
     /// One training pass: `x` `[n, n_mels, n_frames, 1]` -> logits `[n, n_classes]`. Batch normalisation uses the
@@ -255,33 +229,24 @@ impl Vgg {
 
     /// Calls `update` with every parameter that has a gradient, by the name it has in the model file.
     pub fn update(&mut self, gradients: &mut Gradients, config: &VggConfig, update: Update<'_>) {
-        let names: Vec<String> = layers(config).into_iter().map(|layer| layer.name).collect();
-        let mut names = names.iter();
-        let mut next = || names.next().expect("as many names as layers").clone();
-        for conv in self.blocks.iter_mut().flat_map(|block| &mut block.convs) {
-            let name = next();
-            update_parameter(&mut conv.weight, gradients, &format!("{name}.weight"), update);
-            conv.norm.update(gradients, &name, update);
-        }
-        for dense in &mut self.dense {
-            let name = next();
-            update_parameter(&mut dense.weight, gradients, &format!("{name}.weight"), update);
-            dense.norm.update(gradients, &name, update);
-        }
-        let name = next();
-        update_parameter(&mut self.output_weight, gradients, &format!("{name}.weight"), update);
-        update_parameter(&mut self.output_bias, gradients, &format!("{name}.bias"), update);
+        update_all(self, tensors(config).map(|(name, _)| name), gradients, update);
     }
+}
+
+/// Name and shape of every tensor, in the order in which the network declares them.
+fn tensors(config: &VggConfig) -> impl Iterator<Item = (String, Vec<usize>)> {
+    layers(config).into_iter().flat_map(|layer| {
+        let behind: &[&str] =
+            if layer.norm { &["norm.gamma", "norm.beta", "norm.mean", "norm.var"] } else { &["bias"] };
+        let (name, c) = (layer.name.clone(), layer.shape[0]);
+        let behind = behind.iter().map(move |part| (format!("{name}.{part}"), vec![c]));
+        std::iter::once((format!("{}.weight", layer.name), layer.shape)).chain(behind)
+    })
 }
 
 impl Norm {
     fn gain(&self) -> Gain {
         Gain { gamma: self.gamma.val(), beta: self.beta.val() }
-    }
-
-    fn update(&mut self, gradients: &mut Gradients, layer: &str, update: Update<'_>) {
-        update_parameter(&mut self.gamma, gradients, &format!("{layer}.norm.gamma"), update);
-        update_parameter(&mut self.beta, gradients, &format!("{layer}.norm.beta"), update);
     }
 }
 
@@ -305,13 +270,11 @@ mod tests {
     use super::*;
     use crate::features::FrontEnd;
     use crate::model::{Architecture, Model, ModelFile, ModelMeta, Precision};
+    use crate::testing::uniform;
 
     fn noise(seed: u32) -> impl FnMut() -> f32 {
-        let mut state = seed;
-        move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            ((state >> 8) as f32 / (1u32 << 24) as f32 - 0.5) * 3.4
-        }
+        let mut next = uniform(seed);
+        move || (next() - 0.5) * 3.4
     }
 
     fn small(channels: [usize; 2]) -> VggConfig {

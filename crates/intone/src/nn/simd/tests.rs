@@ -1,15 +1,7 @@
 //! Every kernel of every instruction set that this processor has, against the textbook sum.
 
 use super::*;
-
-fn noise(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1u32 << 24) as f32 - 0.5
-    };
-    (0..n).map(|_| next()).collect()
-}
+use crate::testing::small_noise as noise;
 
 fn assert_close(what: &str, actual: &[f32], expected: &[f64]) {
     assert_eq!(actual.len(), expected.len(), "{what}");
