@@ -170,6 +170,9 @@ fn text(info: &Info, style: Style) -> String {
     page.line("format", &format!("version {}", info.meta.format_version));
     page.line("classes", &labels.join(", "));
     page.line("temperature", &temperature.to_string());
+    if info.meta.uncertain_below > 0.0 {
+        page.line("uncertain", &format!("below a probability of {:.1} %", 100.0 * info.meta.uncertain_below));
+    }
 
     page.title("network");
     page.line("architecture", architecture.name());

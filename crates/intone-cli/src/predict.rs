@@ -47,12 +47,19 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "A,B", value_delimiter = ',')]
     classes: Option<Vec<String>>,
 
+    /// Add what the network decides by, a vector for each recording (json and jsonl)
+    #[arg(long)]
+    embedding: bool,
+
     /// Number of recordings to work on at the same time [default: one per processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.embedding && !matches!(args.format, Format::Json | Format::Jsonl) {
+        anyhow::bail!("--embedding: expected --format json or jsonl, which have room for vectors");
+    }
     let recognizer = recognizer(args.model.as_deref())?;
     let labels = chosen_labels(args.classes.as_deref(), recognizer.labels())?;
     let inputs: Arc<[Input]> = inputs::expand(&args.paths)?.into();
@@ -69,8 +76,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let progress = progress_bar(inputs.len());
     let mut n_failed = 0;
     let work = {
-        let inputs = inputs.clone();
-        move |index: usize| recognize(&recognizer, &inputs[index], &labels, top)
+        let (inputs, embedding) = (inputs.clone(), args.embedding);
+        move |index: usize| recognize(&recognizer, &inputs[index], &labels, top, embedding)
     };
     in_order(inputs.len(), n_jobs, work, |index, outcome| {
         let path = &inputs[index].path;
@@ -111,12 +118,19 @@ fn chosen_labels(classes: Option<&[String]>, labels: &[String]) -> intone::Resul
     Ok(labels.iter().filter(|label| classes.contains(&label.as_str())).cloned().collect())
 }
 
-fn recognize(recognizer: &Recognizer, input: &Input, labels: &[String], top: Option<usize>) -> Outcome {
+fn recognize(
+    recognizer: &Recognizer,
+    input: &Input,
+    labels: &[String],
+    top: Option<usize>,
+    embedding: bool,
+) -> Outcome {
     let answer = || -> anyhow::Result<Answer> {
         let mut stream = input.open()?;
         let scores = recognizer.recognize_stream(&mut stream)?.restrict(labels)?;
         let warnings = stream.warnings().iter().map(ToString::to_string).collect();
-        Ok(Answer::new(&scores, top.unwrap_or(labels.len()), warnings))
+        let embedding = embedding.then(|| scores.embedding().to_vec());
+        Ok(Answer { embedding, ..Answer::new(&scores, top.unwrap_or(labels.len()), warnings) })
     };
     // Decoders are large and read hostile bytes. None is known to panic; if one does, the other recordings
     // shall have their answers nevertheless. Nothing that is shared is changed on the way.

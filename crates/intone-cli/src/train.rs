@@ -38,6 +38,10 @@ pub(crate) struct Args {
     #[arg(long)]
     resume: bool,
 
+    /// Do not look at the test speakers: for runs that recipes are chosen by
+    #[arg(long)]
+    no_test: bool,
+
     /// Where computed features are kept between runs
     #[arg(long, value_name = "DIR", default_value = ".cache/features")]
     cache: PathBuf,
@@ -77,8 +81,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         #[cfg(feature = "cuda")]
         DeviceName::Cuda => Device::cuda(0),
     };
-    let options =
-        RunOptions { out: args.out.clone(), cache: Some(args.cache.clone()), resume: args.resume, device };
+    let options = RunOptions {
+        out: args.out.clone(),
+        cache: Some(args.cache.clone()),
+        resume: args.resume,
+        device,
+        test: !args.no_test,
+    };
     if args.resume && !args.out.join("checkpoint.safetensors").exists() {
         bail!("{}: no checkpoint to resume from", args.out.display());
     }
@@ -149,8 +158,9 @@ impl Display {
     #[expect(clippy::print_stderr, reason = "the log of a run that has no terminal")]
     fn show(&self, progress: &Progress) {
         match progress {
-            Progress::Features { done, total } => {
-                self.bar.set_prefix("features");
+            Progress::Features { done, total } | Progress::Frozen { done, total } => {
+                let frozen = matches!(progress, Progress::Frozen { .. });
+                self.bar.set_prefix(if frozen { "encoder" } else { "features" });
                 self.bar.set_length(*total as u64);
                 self.bar.set_position(*done as u64);
             }

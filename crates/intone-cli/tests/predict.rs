@@ -86,6 +86,19 @@ fn classes_are_renormalised() {
 }
 
 #[test]
+fn embeddings_come_on_request_where_there_is_room() {
+    let place = place();
+    let row = &json_lines(&place.predict(&["--format", "jsonl", "--embedding", "a.wav"]))[0];
+    let embedding: Vec<f64> =
+        row["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    assert!(embedding.len() > 1 && embedding.iter().any(|x| *x != 0.0), "{row}");
+    assert!(json_lines(&place.predict(&["--format", "jsonl", "a.wav"]))[0].get("embedding").is_none());
+    let output = place.predict(&["--embedding", "a.wav"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("--format json"), "{}", stderr(&output));
+}
+
+#[test]
 fn top_keeps_the_best() {
     let place = place();
     let all = place.rows(&["a.wav"]).0.remove(0);

@@ -10,7 +10,8 @@ use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, FrontEnd};
 use intone::model::Model;
 use intone_train::Config;
-use intone_train::learner::Learner;
+use intone_train::learner::{Inputs, Learner};
+use intone_train::phase::Phase;
 use intone_train::train::Device;
 
 /// Reproducible values in [0, 1), as the front end gives them.
@@ -23,21 +24,28 @@ fn noise(n: usize) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
+/// One class after the other.
+fn targets(n: usize) -> Vec<[f32; 6]> {
+    (0..n).map(|i| std::array::from_fn(|class| if class == i % 6 { 1.0 } else { 0.0 })).collect()
+}
+
 fn work(what: &str) -> Box<dyn FnMut()> {
     let config = Config::default();
     let window = config.front_end.window_len();
     match what {
         "train" => {
-            let mut learner =
-                Learner::new(&config, 6, &Device::flex()).expect("the reference network is trained here");
-            let windows = noise(32 * window);
-            let classes: Vec<usize> = (0..32).map(|i| i % 6).collect();
-            Box::new(move || assert!(learner.step(windows.clone(), &classes).loss.is_finite()))
+            let mut learner = Learner::new(&config, &Device::flex()).expect("it is trained here");
+            let windows: Vec<Vec<f32>> = noise(32 * window).chunks(window).map(<[f32]>::to_vec).collect();
+            let targets = targets(32);
+            let phase = Phase::of(&config, 1);
+            Box::new(move || {
+                let step = learner.step(Inputs::Windows(&windows), &targets, &phase, 1.0, 1);
+                assert!(step.loss.is_finite());
+            })
         }
         "infer" | "infer32" => {
             let n = if what == "infer" { 1 } else { 32 };
-            let learner =
-                Learner::new(&config, 6, &Device::flex()).expect("the reference network is trained here");
+            let learner = Learner::new(&config, &Device::flex()).expect("it is trained here");
             let model = Model::new(&config.architecture(6), learner.tensors()).expect("its own tensors");
             let windows = noise(n * window);
             Box::new(move || assert_eq!(model.logits(&windows, n).expect("whole windows").len(), n * 6))

@@ -1,18 +1,31 @@
-//! Augmentation of the network's inputs: pure functions of the input and a random generator.
-//!
-//! A window is `[n_mels, n_frames]`, row-major, in [0, 1], as [`intone::features::Frames::window`] gives it. Masks
-//! set to 0, the floor of the scale (Park et al. 2019, SpecAugment, with the floor in place of the mean).
+//! Augmentation of training clips: pure functions of the input and a random generator, first on the audio, then on the
+//! network's input.
 
+use intone::audio::{Audio, SampleRate};
+use intone::features::{FrontEnd, Style};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::random::normal;
+use crate::config::in_range;
+use crate::error::Result;
+use crate::random::{beta, normal};
+
+/// The fastest and the slowest that a clip is made is this far from its own speed.
+const MAX_SPEED: f64 = 0.5;
 
 /// How much to augment. Zero switches an ingredient off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// Number of masks over time.
+    /// A clip is played faster or slower by up to this share, in steps of one percent, pitch and all (Ko et al. 2015).
+    pub speed: f64,
+    /// A clip is made louder or softer by up to this much, dB.
+    pub gain_db: f64,
+    /// The share of clips that noise is added to: white, or darker by a random one-pole filter.
+    pub noise_share: f64,
+    /// The least and the most that such a clip is louder than its noise, dB.
+    pub noise_snr_db: [f64; 2],
+    /// Number of masks over time (Park et al. 2019, SpecAugment).
     pub time_masks: usize,
     /// Longest mask over time, frames; each mask's length is drawn from `0..=` this.
     pub time_mask_frames: usize,
@@ -20,42 +33,168 @@ pub struct AugmentConfig {
     pub frequency_masks: usize,
     /// Widest mask over frequency, mel bands; each mask's width is drawn from `0..=` this.
     pub frequency_mask_bands: usize,
-    /// Standard deviation of the noise that is added to every value, in units of the scale (`top_db` dB).
+    /// Standard deviation of the noise that is added to every value of a window, in units of its scale.
     pub noise_std: f64,
+    /// Each window, and its target with it, is mixed with another of its batch, in shares from the distribution
+    /// Beta(this, this) (Zhang et al. 2018); at most 1.
+    pub mixup_alpha: f64,
 }
 
-/// Masks and noise on one window `[n_mels, n_frames]`.
-pub fn augment(window: &mut [f32], n_frames: usize, config: &AugmentConfig, rng: &mut impl Rng) {
+impl AugmentConfig {
+    /// No augmentation.
+    pub fn off() -> AugmentConfig {
+        AugmentConfig {
+            speed: 0.0,
+            gain_db: 0.0,
+            noise_share: 0.0,
+            noise_snr_db: [10.0, 40.0],
+            time_masks: 0,
+            time_mask_frames: 0,
+            frequency_masks: 0,
+            frequency_mask_bands: 0,
+            noise_std: 0.0,
+            mixup_alpha: 0.0,
+        }
+    }
+
+    /// Whether the audio is changed, so that features cannot be computed beforehand.
+    pub fn changes_audio(&self) -> bool {
+        self.speed > 0.0 || self.gain_db > 0.0 || self.noise_share > 0.0
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let unit = |key, value: f64| in_range(key, value, (0.0..=1.0).contains(&value), "0 to 1");
+        let speed = self.speed;
+        in_range("augment.speed", speed, (0.0..=MAX_SPEED).contains(&speed), "0 to 0.5")?;
+        let gain = self.gain_db;
+        in_range("augment.gain_db", gain, (0.0..=60.0).contains(&gain), "0 to 60")?;
+        unit("augment.noise_share", self.noise_share)?;
+        let [least, most] = self.noise_snr_db;
+        let ordered = (-60.0..=most).contains(&least) && most <= 120.0;
+        let given = format!("[{least}, {most}]");
+        in_range("augment.noise_snr_db", given, ordered, "the least, then the most, within -60 to 120")?;
+        for (key, n) in
+            [("augment.time_masks", self.time_masks), ("augment.frequency_masks", self.frequency_masks)]
+        {
+            in_range(key, n, n <= 100, "at most 100")?;
+        }
+        unit("augment.noise_std", self.noise_std)?;
+        unit("augment.mixup_alpha", self.mixup_alpha)
+    }
+}
+
+/// Speed, gain and noise on one clip.
+///
+/// # Errors
+/// None for rates that audio has.
+pub fn augment_audio(
+    samples: &[f32],
+    sample_rate: SampleRate,
+    config: &AugmentConfig,
+    rng: &mut impl Rng,
+) -> Result<Vec<f32>> {
+    let mut samples = at_another_speed(samples, sample_rate, config.speed, rng)?;
+    if config.gain_db > 0.0 {
+        let gain = decibels(rng.random_range(-config.gain_db..=config.gain_db));
+        samples.iter_mut().for_each(|x| *x *= gain);
+    }
+    if rng.random_bool(config.noise_share) {
+        let [least, most] = config.noise_snr_db;
+        add_coloured_noise(&mut samples, rng.random_range(least..=most), rng);
+    }
+    Ok(samples)
+}
+
+/// Played faster or slower by up to the share `most`.
+fn at_another_speed(
+    samples: &[f32],
+    sample_rate: SampleRate,
+    most: f64,
+    rng: &mut impl Rng,
+) -> Result<Vec<f32>> {
+    let most = (100.0 * most).round() as i32;
+    let percent = 100 + rng.random_range(-most..=most);
+    if percent == 100 {
+        return Ok(samples.to_vec());
+    }
+    let faster = SampleRate((u64::from(sample_rate.0) * percent as u64 / 100) as u32);
+    let audio = Audio::new(samples.to_vec(), faster)?.resample(sample_rate)?;
+    Ok(audio.samples().to_vec())
+}
+
+/// Adds noise whose power is `snr_db` below that of the signal.
+fn add_coloured_noise(samples: &mut [f32], snr_db: f64, rng: &mut impl Rng) {
+    let memory = rng.random_range(0.0..0.95f32);
+    let mut last = 0.0;
+    let mut next = || {
+        last = memory * last + normal(rng);
+        last
+    };
+    let noise: Vec<f32> = samples.iter().map(|_| next()).collect();
+    let power = |x: &[f32]| x.iter().map(|x| f64::from(x * x)).sum::<f64>();
+    let wanted = (power(samples) / power(&noise).max(f64::MIN_POSITIVE)).sqrt() as f32;
+    let gain = wanted * decibels(-snr_db);
+    samples.iter_mut().zip(noise).for_each(|(x, noise)| *x += gain * noise);
+}
+
+/// The factor of amplitude that is this many decibels.
+fn decibels(db: f64) -> f32 {
+    10f64.powf(db / 20.0) as f32
+}
+
+/// Masks and noise on one window `[n_mels, n_frames]`, row-major, as [`intone::features::Frames::window`] gives it.
+/// Masks set to the floor of the scale where that is the same for all clips ([`Style::Librosa`]), and else to the
+/// window's mean.
+pub fn augment_window(window: &mut [f32], front_end: &FrontEnd, config: &AugmentConfig, rng: &mut impl Rng) {
+    let n_frames = window.len() / front_end.n_mels;
+    let (fill, range) = match front_end.style {
+        Style::Librosa => (0.0, 0.0..=1.0),
+        Style::Whisper => {
+            (window.iter().sum::<f32>() / window.len() as f32, f32::NEG_INFINITY..=f32::INFINITY)
+        }
+    };
     for _ in 0..config.time_masks {
-        mask_time(window, n_frames, config.time_mask_frames, rng);
+        mask_time(window, n_frames, config.time_mask_frames, fill, rng);
     }
     for _ in 0..config.frequency_masks {
-        mask_frequency(window, n_frames, config.frequency_mask_bands, rng);
+        mask_frequency(window, n_frames, config.frequency_mask_bands, fill, rng);
     }
     if config.noise_std > 0.0 {
-        add_noise(window, config.noise_std as f32, rng);
+        let std = config.noise_std as f32;
+        for value in window {
+            *value = (*value + std * normal(rng)).clamp(*range.start(), *range.end());
+        }
     }
 }
 
-/// Sets up to `widest` neighbouring frames to 0.
-fn mask_time(window: &mut [f32], n_frames: usize, widest: usize, rng: &mut impl Rng) {
+/// The share of a window that stays its own in mixup: the larger of the two.
+pub(crate) fn mixup_share(alpha: f64, rng: &mut impl Rng) -> f32 {
+    let share = beta(alpha, rng);
+    share.max(1.0 - share) as f32
+}
+
+/// `share` of a window `[n_mels, n]` and the rest from another, which is repeated or cut to the same length.
+pub(crate) fn mix_windows(window: &mut [f32], other: &[f32], n_mels: usize, share: f32) {
+    let (n, n_other) = (window.len() / n_mels, other.len() / n_mels);
+    for (row, other) in window.chunks_exact_mut(n).zip(other.chunks_exact(n_other)) {
+        for (x, other) in row.iter_mut().zip(other.iter().cycle()) {
+            *x = share * *x + (1.0 - share) * other;
+        }
+    }
+}
+
+/// Sets up to `widest` neighbouring frames to `fill`.
+fn mask_time(window: &mut [f32], n_frames: usize, widest: usize, fill: f32, rng: &mut impl Rng) {
     let (start, width) = span(n_frames, widest, rng);
     for row in window.chunks_exact_mut(n_frames) {
-        row[start..start + width].fill(0.0);
+        row[start..start + width].fill(fill);
     }
 }
 
-/// Sets up to `widest` neighbouring mel bands to 0.
-fn mask_frequency(window: &mut [f32], n_frames: usize, widest: usize, rng: &mut impl Rng) {
+/// Sets up to `widest` neighbouring mel bands to `fill`.
+fn mask_frequency(window: &mut [f32], n_frames: usize, widest: usize, fill: f32, rng: &mut impl Rng) {
     let (start, width) = span(window.len() / n_frames, widest, rng);
-    window[start * n_frames..(start + width) * n_frames].fill(0.0);
-}
-
-/// Adds normal noise of this standard deviation, and keeps the values in [0, 1].
-fn add_noise(window: &mut [f32], std: f32, rng: &mut impl Rng) {
-    for value in window {
-        *value = (*value + std * normal(rng)).clamp(0.0, 1.0);
-    }
+    window[start * n_frames..(start + width) * n_frames].fill(fill);
 }
 
 /// A random stretch of `0..n`, of a length in `0..=widest`: start and length.
@@ -71,21 +210,83 @@ mod tests {
 
     const N_MELS: usize = 12;
     const N_FRAMES: usize = 20;
+    const RATE: SampleRate = SampleRate(16_000);
 
     fn augmented(config: &AugmentConfig, draw: u64) -> Vec<f32> {
         let mut window = vec![0.5; N_MELS * N_FRAMES];
-        augment(&mut window, N_FRAMES, config, &mut stream(1, Purpose::Augment, draw, 0));
+        let front_end = FrontEnd { n_mels: N_MELS, n_frames: N_FRAMES, ..FrontEnd::reference() };
+        augment_window(&mut window, &front_end, config, &mut stream(1, Purpose::Augment, draw, 0));
         window
     }
 
     fn off() -> AugmentConfig {
-        AugmentConfig {
-            time_masks: 0,
-            time_mask_frames: 5,
-            frequency_masks: 0,
-            frequency_mask_bands: 4,
-            noise_std: 0.0,
+        AugmentConfig { time_mask_frames: 5, frequency_mask_bands: 4, ..AugmentConfig::off() }
+    }
+
+    fn tone(n: usize) -> Vec<f32> {
+        (0..n).map(|i| 0.2 * (i as f32 * 0.3).sin()).collect()
+    }
+
+    fn heard(config: &AugmentConfig, draw: u64) -> Vec<f32> {
+        augment_audio(&tone(16_000), RATE, config, &mut stream(1, Purpose::Augment, draw, 0)).unwrap()
+    }
+
+    fn power(samples: &[f32]) -> f64 {
+        samples.iter().map(|x| f64::from(x * x)).sum::<f64>() / samples.len() as f64
+    }
+
+    #[test]
+    fn audio_is_not_changed_when_all_is_off() {
+        assert!(!off().changes_audio());
+        assert_eq!(heard(&off(), 0), tone(16_000));
+    }
+
+    #[test]
+    fn speed_changes_the_length_by_up_to_its_share() {
+        let config = AugmentConfig { speed: 0.1, ..off() };
+        let lengths: Vec<usize> = (0..100).map(|draw| heard(&config, draw).len()).collect();
+        let expected: Vec<usize> =
+            (90..=110).map(|percent| (16_000.0 / (f64::from(percent) / 100.0)).round() as usize).collect();
+        assert!(lengths.iter().all(|n| expected.contains(n)), "{lengths:?}");
+        let distinct: std::collections::BTreeSet<_> = lengths.iter().collect();
+        assert!(distinct.len() > 15, "{distinct:?}");
+    }
+
+    #[test]
+    fn gain_and_noise_have_the_given_size() {
+        let loudness = |config: &AugmentConfig, draw| 10.0 * (power(&heard(config, draw)) / 0.02).log10();
+        let gains: Vec<f64> =
+            (0..200).map(|draw| loudness(&AugmentConfig { gain_db: 6.0, ..off() }, draw)).collect();
+        let (least, most) =
+            gains.iter().fold((f64::MAX, f64::MIN), |(least, most), g| (least.min(*g), most.max(*g)));
+        assert!((-6.1..-5.0).contains(&least) && (5.0..6.1).contains(&most), "{least} {most}");
+
+        let noisy = AugmentConfig { noise_share: 0.5, noise_snr_db: [10.0, 20.0], ..off() };
+        let mut n_noisy = 0;
+        for draw in 0..200 {
+            let noise: Vec<f32> = heard(&noisy, draw).iter().zip(tone(16_000)).map(|(a, b)| a - b).collect();
+            if power(&noise) > 0.0 {
+                n_noisy += 1;
+                let snr_db = 10.0 * (power(&tone(16_000)) / power(&noise)).log10();
+                assert!((9.9..20.1).contains(&snr_db), "{snr_db}");
+            }
         }
+        assert!((75..125).contains(&n_noisy), "{n_noisy} of 200");
+        let silence = augment_audio(&[0.0; 100], RATE, &noisy, &mut stream(1, Purpose::Augment, 0, 0));
+        assert_eq!(silence.unwrap(), [0.0; 100]);
+    }
+
+    #[test]
+    fn mixing_takes_shares_of_both_and_repeats_the_shorter() {
+        let mut window = vec![1.0, 1.0, 1.0, 2.0, 2.0, 2.0];
+        mix_windows(&mut window, &[0.0, 4.0, 8.0, 0.0], 2, 0.75);
+        assert_eq!(window, [0.75, 1.75, 0.75, 3.5, 1.5, 3.5]);
+        let mut rng = stream(1, Purpose::Augment, 0, 0);
+        let shares: Vec<f32> = (0..1000).map(|_| mixup_share(0.2, &mut rng)).collect();
+        assert!(shares.iter().all(|share| (0.5..=1.0).contains(share)));
+        // Of Beta(0.2, 0.2) 48 % lie beyond 0.98 or below 0.02.
+        let extreme = shares.iter().filter(|share| **share > 0.98).count();
+        assert!((430..530).contains(&extreme), "{extreme} of 1000");
     }
 
     #[test]

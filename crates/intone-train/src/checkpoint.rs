@@ -9,13 +9,13 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::optimizer::Adam;
+use crate::optimizer::Optimizer;
 
 /// The key of the JSON string in the file's metadata.
 const STATE: &str = "intone-checkpoint";
 
 /// The version of this format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Everything but the tensors. Random generators need no state: they are seeded by place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,16 +68,24 @@ impl State {
 }
 
 /// Writes a checkpoint through a temporary file: the last one stays whole until the new one is.
-pub(crate) fn write(path: &Path, state: &State, model: &BTreeMap<String, Tensor>, adam: &Adam) -> Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    state: &State,
+    model: &BTreeMap<String, Tensor>,
+    optimizer: &Optimizer,
+) -> Result<()> {
     let mut views: Vec<(String, Floats<'_>)> = Vec::new();
     for (name, tensor) in model {
         views.push((format!("model/{name}"), Floats { shape: tensor.shape.clone(), data: &tensor.data }));
     }
-    for (name, (mean, square)) in &adam.moments {
+    for (name, (mean, square)) in &optimizer.moments {
         views.push((format!("mean/{name}"), Floats { shape: vec![mean.len()], data: mean }));
         views.push((format!("square/{name}"), Floats { shape: vec![square.len()], data: square }));
     }
-    let header = Header { format: FORMAT, n_steps: adam.n_steps, state: state.clone() };
+    for (name, average) in &optimizer.average {
+        views.push((format!("average/{name}"), Floats { shape: vec![average.len()], data: average }));
+    }
+    let header = Header { format: FORMAT, n_steps: optimizer.n_steps, state: state.clone() };
     let header = serde_json::to_string(&header).map_err(|e| broken(path, &e))?;
     let metadata = HashMap::from([(STATE.to_owned(), header)]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| broken(path, &e))?;
@@ -87,7 +95,7 @@ pub(crate) fn write(path: &Path, state: &State, model: &BTreeMap<String, Tensor>
 }
 
 /// Reads a checkpoint back.
-pub(crate) fn read(path: &Path) -> Result<(State, BTreeMap<String, Tensor>, Adam)> {
+pub(crate) fn read(path: &Path) -> Result<(State, BTreeMap<String, Tensor>, Optimizer)> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(path, &e))?;
     let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(STATE));
@@ -97,7 +105,7 @@ pub(crate) fn read(path: &Path) -> Result<(State, BTreeMap<String, Tensor>, Adam
         return Err(broken(path, &format!("expected format {FORMAT}, got {}", header.format)));
     }
     let mut model = BTreeMap::new();
-    let mut adam = Adam { n_steps: header.n_steps, ..Adam::default() };
+    let mut optimizer = Optimizer { n_steps: header.n_steps, ..Optimizer::default() };
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| broken(path, &e))?;
     for (name, view) in tensors.iter() {
         let data: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -105,18 +113,26 @@ pub(crate) fn read(path: &Path) -> Result<(State, BTreeMap<String, Tensor>, Adam
             Some(("model", name)) => {
                 model.insert(name.to_owned(), Tensor { shape: view.shape().to_vec(), data });
             }
-            Some(("mean", name)) => adam.moments.entry(name.to_owned()).or_default().0 = data,
-            Some(("square", name)) => adam.moments.entry(name.to_owned()).or_default().1 = data,
+            Some(("mean", name)) => optimizer.moments.entry(name.to_owned()).or_default().0 = data,
+            Some(("square", name)) => optimizer.moments.entry(name.to_owned()).or_default().1 = data,
+            Some(("average", name)) => {
+                optimizer.average.insert(name.to_owned(), data);
+            }
             _ => return Err(broken(path, &format!("unexpected tensor {name}"))),
         }
     }
-    for (name, (mean, square)) in &adam.moments {
-        let n = model.get(name).map_or(0, |tensor| tensor.data.len());
-        if mean.len() != n || square.len() != n {
+    let size = |name: &str| model.get(name).map_or(0, |tensor| tensor.data.len());
+    for (name, (mean, square)) in &optimizer.moments {
+        if mean.len() != size(name) || square.len() != size(name) {
             return Err(broken(path, &format!("the moments of {name} have another size than it has")));
         }
     }
-    Ok((header.state, model, adam))
+    for (name, average) in &optimizer.average {
+        if average.len() != size(name) {
+            return Err(broken(path, &format!("the average of {name} has another size than it has")));
+        }
+    }
+    Ok((header.state, model, optimizer))
 }
 
 fn broken(path: &Path, what: &dyn std::fmt::Display) -> Error {
@@ -162,10 +178,13 @@ mod tests {
             "w".to_owned(),
             Tensor { shape: vec![2, 3], data: vec![0.1, -0.0, 1e-40, 4.0, 5.0, 6.0] },
         )]);
-        let adam =
-            Adam { n_steps: 7, moments: BTreeMap::from([("w".to_owned(), (vec![0.5; 6], vec![0.25; 6]))]) };
-        write(&path, &state, &model, &adam).unwrap();
-        assert_eq!(read(&path).unwrap(), (state, model, adam));
+        let optimizer = Optimizer {
+            n_steps: 7,
+            moments: BTreeMap::from([("w".to_owned(), (vec![0.5; 6], vec![0.25; 6]))]),
+            average: BTreeMap::from([("w".to_owned(), vec![0.125; 6])]),
+        };
+        write(&path, &state, &model, &optimizer).unwrap();
+        assert_eq!(read(&path).unwrap(), (state, model, optimizer));
         assert!(!path.with_extension("tmp").exists());
     }
 
@@ -175,10 +194,13 @@ mod tests {
         let path = dir.path().join("checkpoint.safetensors");
         let state = State::start(String::new(), String::new());
         let model = BTreeMap::from([("w".to_owned(), Tensor { shape: vec![2], data: vec![1.0, 2.0] })]);
-        let adam =
-            Adam { n_steps: 0, moments: BTreeMap::from([("w".to_owned(), (vec![0.5; 3], vec![0.5; 3]))]) };
-        write(&path, &state, &model, &adam).unwrap();
+        let moments = BTreeMap::from([("w".to_owned(), (vec![0.5; 3], vec![0.5; 3]))]);
+        let optimizer = Optimizer { moments, ..Optimizer::default() };
+        write(&path, &state, &model, &optimizer).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("moments of w"));
+        let average = BTreeMap::from([("v".to_owned(), vec![0.5])]);
+        write(&path, &state, &model, &Optimizer { average, ..Optimizer::default() }).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("average of v"));
         let whole = std::fs::read(&path).unwrap();
         for damaged in [&whole[..whole.len() - 1], &whole[..20], b"".as_slice()] {
             std::fs::write(&path, damaged).unwrap();

@@ -3,11 +3,10 @@
 //! A key that does not exist is an error, and so is a value out of range. The resolved configuration is written
 //! beside the result.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use intone::features::FrontEnd;
-use intone::model::vgg::DropoutRates;
-use intone::model::{Architecture, VggConfig};
+use intone::model::{Architecture, EncoderConfig, VggConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -49,6 +48,41 @@ pub enum ModelConfig {
         /// Probability of dropping a unit after each hidden dense layer.
         dense_dropout: Vec<f64>,
     },
+    /// Whisper's encoder under a head of its own; see [`intone::model::encoder`].
+    Encoder(EncoderModel),
+}
+
+/// The encoder, and how it is taught: first the head alone, on what the encoder says of the clips as they are; then all
+/// together, the encoder slowly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderModel {
+    /// Published weights to begin with, as `intone model import whisper` writes them or in the formats that it reads.
+    /// Without them the encoder begins at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// Values of a row.
+    pub width: usize,
+    /// Attention heads in a block.
+    pub n_heads: usize,
+    /// Values in the middle of a block's perceptron.
+    pub hidden: usize,
+    /// Transformer blocks. Published weights may have more: the last ones are then left out.
+    pub n_blocks: usize,
+    /// Units of the small network that weighs the rows.
+    pub pooling: usize,
+    /// Widths of the hidden dense layers behind the pooling.
+    pub dense: Vec<usize>,
+    /// Probability of dropping a unit before each dense layer.
+    pub dropout: f64,
+    /// The first epochs, in which the head alone moves.
+    pub frozen_epochs: usize,
+    /// The head's step size in these.
+    pub frozen_learning_rate: f64,
+    /// The last block's step size in the epochs after them.
+    pub encoder_learning_rate: f64,
+    /// Each block's step size as a share of that of the block above it; the convolutions lie below the first block.
+    pub layer_decay: f64,
 }
 
 /// The training loop.
@@ -57,12 +91,41 @@ pub enum ModelConfig {
 pub struct TrainingConfig {
     /// Windows in a step.
     pub batch_size: usize,
-    /// Adam's step size.
+    /// Adam's step size, at its largest.
     pub learning_rate: f64,
+    /// How the step sizes change over the epochs.
+    pub schedule: Schedule,
+    /// The first steps, over which the step sizes rise from nothing.
+    pub warmup_steps: usize,
+    /// How much of itself a weight loses in a step, in units of the step size (AdamW; Loshchilov and Hutter 2019).
+    pub weight_decay: f64,
+    /// The largest norm of a step's gradient, all parameters together: a larger one is scaled down. 0: any.
+    pub clip_norm: f64,
+    /// The model that is kept is a running average of the weights over the steps, which forgets at this rate, such as
+    /// 0.999. 0: the weights as they are.
+    pub ema_decay: f64,
+    /// The share of a target that is spread over all classes (Szegedy et al. 2016).
+    pub label_smoothing: f64,
+    /// The share of a target that is what the crowd heard in the voice alone, for clips that were voted on.
+    pub vote_share: f64,
+    /// How far the corpora are balanced: 0, each clip once an epoch; 1, as many from each corpus, those of the smaller
+    /// ones several times; between them a corpus of `n` clips has a weight of `n^(1 - corpus_balance)`.
+    pub corpus_balance: f64,
     /// Training ends after this many epochs.
     pub max_epochs: usize,
     /// Training ends when the validation accuracy has not risen for this many epochs.
     pub patience: usize,
+}
+
+/// How step sizes change over the epochs. Where the head is trained alone first, each of the two phases has a course of
+/// its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Not at all.
+    Constant,
+    /// They fall to nothing at the last epoch, along half a period of the cosine.
+    Cosine,
 }
 
 impl Default for Config {
@@ -80,20 +143,90 @@ impl Default for Config {
                 block_dropout: vec![0.25; 4],
                 dense_dropout: vec![0.5, 0.4],
             },
-            training: TrainingConfig { batch_size: 32, learning_rate: 1e-4, max_epochs: 150, patience: 20 },
+            training: TrainingConfig {
+                batch_size: 32,
+                learning_rate: 1e-4,
+                schedule: Schedule::Constant,
+                warmup_steps: 0,
+                weight_decay: 0.0,
+                clip_norm: 0.0,
+                ema_decay: 0.0,
+                label_smoothing: 0.0,
+                vote_share: 0.0,
+                corpus_balance: 0.0,
+                max_epochs: 150,
+                patience: 20,
+            },
             augment: AugmentConfig {
                 time_masks: 2,
                 time_mask_frames: 20,
                 frequency_masks: 2,
                 frequency_mask_bands: 16,
                 noise_std: 0.02,
+                ..AugmentConfig::off()
             },
         }
     }
 }
 
 impl Config {
-    /// Reads a file over the defaults, and `key=value` settings (`training.batch_size=16`) over both.
+    /// The recipe for Whisper's encoder, `configs/whisper-tiny.toml`.
+    pub fn whisper_tiny() -> Config {
+        let EncoderConfig { width, n_heads, hidden, n_blocks, pooling, dense, .. } = EncoderConfig::tiny(4);
+        Config {
+            seed: 1,
+            protocol: "default".to_owned(),
+            front_end: FrontEnd { trim_top_db: Some(30.0), ..FrontEnd::whisper() },
+            model: ModelConfig::Encoder(EncoderModel {
+                init: None,
+                width,
+                n_heads,
+                hidden,
+                n_blocks,
+                pooling,
+                dense,
+                dropout: 0.3,
+                frozen_epochs: 20,
+                frozen_learning_rate: 1e-3,
+                encoder_learning_rate: 3e-5,
+                layer_decay: 0.8,
+            }),
+            training: TrainingConfig {
+                batch_size: 16,
+                learning_rate: 1e-4,
+                schedule: Schedule::Cosine,
+                warmup_steps: 200,
+                weight_decay: 0.01,
+                clip_norm: 1.0,
+                ema_decay: 0.998,
+                label_smoothing: 0.05,
+                vote_share: 0.2,
+                corpus_balance: 0.5,
+                max_epochs: 35,
+                patience: 35,
+            },
+            augment: AugmentConfig {
+                speed: 0.1,
+                gain_db: 6.0,
+                noise_share: 0.3,
+                noise_snr_db: [10.0, 40.0],
+                time_masks: 1,
+                time_mask_frames: 40,
+                frequency_masks: 2,
+                frequency_mask_bands: 12,
+                noise_std: 0.0,
+                mixup_alpha: 0.2,
+            },
+        }
+    }
+
+    /// The recipe for a network with this name.
+    fn recipe(model: &str) -> Option<Config> {
+        [Config::default(), Config::whisper_tiny()].into_iter().find(|recipe| recipe.model.name() == model)
+    }
+
+    /// Reads a file over the recipe of the network that it names (`model.name`, `vgg` if none), and `key=value` settings
+    /// (`training.batch_size=16`) over both.
     ///
     /// # Errors
     /// A file that is no TOML, a key that does not exist, a value of another type or out of range; each with
@@ -101,12 +234,14 @@ impl Config {
     pub fn load(path: &Path, settings: &[String]) -> Result<Config> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         let in_file = |what: String| Error::Table { path: path.to_path_buf(), line: None, what };
-        let file: Table = toml::from_str(&text).map_err(|error| in_file(error.to_string()))?;
-        let mut table = Table::try_from(Config::default()).map_err(|error| in_file(error.to_string()))?;
-        merge(&mut table, file);
+        let mut given: Table = toml::from_str(&text).map_err(|error| in_file(error.to_string()))?;
         for setting in settings {
-            merge(&mut table, parse_setting(setting)?);
+            merge(&mut given, parse_setting(setting)?);
         }
+        let name = given.get("model").and_then(|model| model.get("name")).and_then(Value::as_str);
+        let recipe = name.and_then(Config::recipe).unwrap_or_default();
+        let mut table = Table::try_from(recipe).map_err(|error| in_file(error.to_string()))?;
+        merge(&mut table, given);
         let config: Config =
             table.try_into().map_err(|error: toml::de::Error| in_file(error.message().to_owned()))?;
         config.validate()?;
@@ -123,21 +258,28 @@ impl Config {
 
     /// The network for `n_classes` classes.
     pub fn architecture(&self, n_classes: usize) -> Architecture {
-        let ModelConfig::Vgg { channels, convs_per_block, dense, .. } = &self.model;
-        Architecture::Vgg(VggConfig {
-            channels: channels.clone(),
-            convs_per_block: convs_per_block.clone(),
-            dense: dense.clone(),
-            n_mels: self.front_end.n_mels,
-            n_frames: self.front_end.n_frames,
-            n_classes,
-        })
-    }
-
-    /// The probabilities of dropping units.
-    pub fn dropout(&self) -> DropoutRates {
-        let ModelConfig::Vgg { block_dropout, dense_dropout, .. } = &self.model;
-        DropoutRates { blocks: block_dropout.clone(), dense: dense_dropout.clone() }
+        let FrontEnd { n_mels, n_frames, .. } = self.front_end;
+        match &self.model {
+            ModelConfig::Vgg { channels, convs_per_block, dense, .. } => Architecture::Vgg(VggConfig {
+                channels: channels.clone(),
+                convs_per_block: convs_per_block.clone(),
+                dense: dense.clone(),
+                n_mels,
+                n_frames,
+                n_classes,
+            }),
+            ModelConfig::Encoder(model) => Architecture::Encoder(EncoderConfig {
+                n_mels,
+                n_frames,
+                width: model.width,
+                n_heads: model.n_heads,
+                hidden: model.hidden,
+                n_blocks: model.n_blocks,
+                pooling: model.pooling,
+                dense: model.dense.clone(),
+                n_classes,
+            }),
+        }
     }
 
     /// Checks every value.
@@ -147,33 +289,80 @@ impl Config {
     pub fn validate(&self) -> Result<()> {
         self.front_end.validate()?;
         self.architecture(6).validate().map_err(intone::Error::from)?;
-        let ModelConfig::Vgg { channels, dense, block_dropout, dense_dropout, .. } = &self.model;
-        one_each("model.block_dropout", block_dropout.len(), channels.len())?;
-        one_each("model.dense_dropout", dense_dropout.len(), dense.len())?;
-        for (key, rates) in [("model.block_dropout", block_dropout), ("model.dense_dropout", dense_dropout)] {
-            for &rate in rates {
-                in_range(key, rate, (0.0..1.0).contains(&rate), "at least 0 and below 1")?;
-            }
+        self.model.validate()?;
+        self.training.validate()?;
+        self.augment.validate()
+    }
+}
+
+impl ModelConfig {
+    /// The name, as a configuration has it.
+    fn name(&self) -> &'static str {
+        match self {
+            ModelConfig::Vgg { .. } => "vgg",
+            ModelConfig::Encoder(_) => "encoder",
         }
-        let TrainingConfig { batch_size, learning_rate, max_epochs, patience } = self.training;
-        in_range("training.batch_size", batch_size, (2..=4096).contains(&batch_size), "2 to 4096")?;
-        let positive = learning_rate > 0.0 && learning_rate <= 1.0;
-        in_range("training.learning_rate", learning_rate, positive, "above 0 and at most 1")?;
-        in_range("training.max_epochs", max_epochs, (1..=100_000).contains(&max_epochs), "1 to 100000")?;
-        in_range("training.patience", patience, patience >= 1, "at least 1")?;
-        let std = self.augment.noise_std;
-        in_range("augment.noise_std", std, (0.0..=1.0).contains(&std), "0 to 1")?;
-        for (key, n) in [
-            ("augment.time_masks", self.augment.time_masks),
-            ("augment.frequency_masks", self.augment.frequency_masks),
-        ] {
-            in_range(key, n, n <= 100, "at most 100")?;
+    }
+
+    fn validate(&self) -> Result<()> {
+        match self {
+            ModelConfig::Vgg { channels, dense, block_dropout, dense_dropout, .. } => {
+                one_each("model.block_dropout", block_dropout.len(), channels.len())?;
+                one_each("model.dense_dropout", dense_dropout.len(), dense.len())?;
+                for (key, rates) in
+                    [("model.block_dropout", block_dropout), ("model.dense_dropout", dense_dropout)]
+                {
+                    for &rate in rates {
+                        share_below_1(key, rate)?;
+                    }
+                }
+            }
+            ModelConfig::Encoder(model) => {
+                share_below_1("model.dropout", model.dropout)?;
+                step_size("model.frozen_learning_rate", model.frozen_learning_rate)?;
+                step_size("model.encoder_learning_rate", model.encoder_learning_rate)?;
+                let decay = model.layer_decay;
+                in_range("model.layer_decay", decay, decay > 0.0 && decay <= 1.0, "above 0 and at most 1")?;
+            }
         }
         Ok(())
     }
 }
 
-fn in_range(key: &'static str, actual: impl ToString, fits: bool, expected: &'static str) -> Result<()> {
+impl TrainingConfig {
+    fn validate(&self) -> Result<()> {
+        let &TrainingConfig { batch_size, max_epochs, patience, weight_decay, clip_norm, .. } = self;
+        in_range("training.batch_size", batch_size, (2..=4096).contains(&batch_size), "2 to 4096")?;
+        step_size("training.learning_rate", self.learning_rate)?;
+        in_range("training.weight_decay", weight_decay, (0.0..=1.0).contains(&weight_decay), "0 to 1")?;
+        in_range("training.clip_norm", clip_norm, (0.0..=1e6).contains(&clip_norm), "0 to 1e6")?;
+        share_below_1("training.ema_decay", self.ema_decay)?;
+        share_below_1("training.label_smoothing", self.label_smoothing)?;
+        share("training.vote_share", self.vote_share)?;
+        share("training.corpus_balance", self.corpus_balance)?;
+        in_range("training.max_epochs", max_epochs, (1..=100_000).contains(&max_epochs), "1 to 100000")?;
+        in_range("training.patience", patience, patience >= 1, "at least 1")
+    }
+}
+
+fn share(key: &'static str, value: f64) -> Result<()> {
+    in_range(key, value, (0.0..=1.0).contains(&value), "0 to 1")
+}
+
+fn share_below_1(key: &'static str, value: f64) -> Result<()> {
+    in_range(key, value, (0.0..1.0).contains(&value), "at least 0 and below 1")
+}
+
+fn step_size(key: &'static str, value: f64) -> Result<()> {
+    in_range(key, value, value > 0.0 && value <= 1.0, "above 0 and at most 1")
+}
+
+pub(crate) fn in_range(
+    key: &'static str,
+    actual: impl ToString,
+    fits: bool,
+    expected: &'static str,
+) -> Result<()> {
     if fits {
         Ok(())
     } else {
@@ -239,9 +428,24 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_configuration_is_the_default() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/vgg.toml");
-        assert_eq!(Config::load(&path, &[]).unwrap(), Config::default());
+    fn the_published_configurations_are_the_recipes() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        assert_eq!(Config::load(&configs.join("vgg.toml"), &[]).unwrap(), Config::default());
+        let mut whisper = Config::load(&configs.join("whisper-tiny.toml"), &[]).unwrap();
+        let ModelConfig::Encoder(model) = &mut whisper.model else { panic!("{whisper:?}") };
+        assert_eq!(model.init.take().as_deref(), Some(Path::new("whisper-tiny.en.safetensors")));
+        assert_eq!(whisper, Config::whisper_tiny());
+    }
+
+    #[test]
+    fn the_networks_name_chooses_the_recipe() {
+        let config = load("[model]\nname = 'encoder'\nn_blocks = 2", &["seed=4"]).unwrap();
+        let mut expected = Config { seed: 4, ..Config::whisper_tiny() };
+        let ModelConfig::Encoder(model) = &mut expected.model else { panic!() };
+        model.n_blocks = 2;
+        assert_eq!(config, expected);
+        assert_eq!(load("", &["model.name=encoder"]).unwrap(), Config::whisper_tiny());
+        assert_eq!(load(&config.to_toml(), &[]).unwrap(), config);
     }
 
     #[test]
@@ -257,6 +461,13 @@ mod tests {
             ("[model]\nblock_dropout = [0.1]", vec![], "model.block_dropout"),
             ("[model]\nname = 'resnet'", vec![], "resnet"),
             ("[augment]\nnoise_std = -1.0", vec![], "augment.noise_std"),
+            ("[augment]\nspeed = 1.0", vec![], "augment.speed"),
+            ("[augment]\nnoise_snr_db = [40, 10]", vec![], "augment.noise_snr_db"),
+            ("[model]\nname = 'encoder'\ndropout = 1.0", vec![], "model.dropout"),
+            ("[model]\nname = 'encoder'\nwidth = 100", vec![], "width"),
+            ("[model]\nname = 'encoder'\nchannels = [32]", vec![], "channels"),
+            ("[training]\nschedule = 'linear'", vec![], "linear"),
+            ("[training]\nvote_share = 1.5", vec![], "training.vote_share"),
             ("[front_end]\nn_fft = 0", vec![], "n_fft"),
             ("seed = ", vec![], "experiment.toml"),
             ("", vec!["patience"], "key=value"),

@@ -5,14 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, Frames, FrontEnd};
-use rand::RngExt;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::augment::{AugmentConfig, augment};
 use crate::corpus::Clip;
 use crate::error::{Error, Result};
-use crate::random::{Purpose, stream};
 
 /// First bytes of a cached file: what it is, and the version of the way from audio to features. To be raised when
 /// that way changes in any bit.
@@ -35,13 +32,35 @@ pub fn load_features(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Frames>> {
     let extractor = Extractor::new(front_end)?;
+    each_clip(clips, progress, &|clip| cached(clip, &extractor, cache))
+}
+
+/// The samples of every clip at the front end's rate, with silent ends cut as it says; `progress` is told how many are
+/// done.
+///
+/// # Errors
+/// [`Error::Unreadable`] with all clips that cannot be decoded.
+pub fn load_audio(
+    clips: &[Clip],
+    front_end: &FrontEnd,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Vec<f32>>> {
+    each_clip(clips, progress, &|clip| decode(&clip.path, front_end))
+}
+
+/// Does something with every clip, in parallel, and collects what went wrong.
+fn each_clip<T: Send>(
+    clips: &[Clip],
+    progress: &(dyn Fn(usize) + Sync),
+    load: &(dyn Fn(&Clip) -> Result<T> + Sync),
+) -> Result<Vec<T>> {
     let done = AtomicUsize::new(0);
-    let results: Vec<Result<Frames>> = clips
+    let results: Vec<Result<T>> = clips
         .par_iter()
         .map(|clip| {
-            let frames = cached(clip, &extractor, cache);
+            let loaded = load(clip);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-            frames
+            loaded
         })
         .collect();
     let n_failed = results.iter().filter(|result| result.is_err()).count();
@@ -59,21 +78,18 @@ fn cached(clip: &Clip, extractor: &Extractor, cache: Option<&Path>) -> Result<Fr
     if let Some(frames) = path.as_deref().and_then(|path| read_cached(path, n_mels)) {
         return Ok(frames);
     }
-    let frames = compute(&clip.path, extractor)?;
+    let frames = extractor.frames(&decode(&clip.path, extractor.front_end())?);
     if let Some(path) = path {
         write_cached(&path, &frames).map_err(Error::io(&path))?;
     }
     Ok(frames)
 }
 
-/// Decodes, resamples, trims and transforms one file.
-fn compute(path: &Path, extractor: &Extractor) -> Result<Frames> {
-    let front_end = extractor.front_end();
-    let frames = || -> intone::Result<Frames> {
-        let audio = Audio::open(path)?.resample(SampleRate(front_end.sample_rate_hz))?;
-        Ok(extractor.frames(front_end.trimmed(audio.samples())))
-    };
-    Ok(frames().map_err(|error| error.in_file(path))?)
+/// Decodes, resamples and trims one file.
+fn decode(path: &Path, front_end: &FrontEnd) -> Result<Vec<f32>> {
+    let audio = Audio::open(path).and_then(|audio| audio.resample(SampleRate(front_end.sample_rate_hz)));
+    let audio = audio.map_err(|error| error.in_file(path))?;
+    Ok(front_end.trimmed(audio.samples()).to_vec())
 }
 
 fn cache_path(dir: &Path, clip: &Clip, front_end: &FrontEnd) -> PathBuf {
@@ -115,76 +131,8 @@ fn write_cached(path: &Path, frames: &Frames) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Inputs to learn from. The only kind of set that can be augmented.
-#[derive(Debug)]
-pub struct TrainingSet {
-    frames: Vec<Frames>,
-    classes: Vec<usize>,
-    front_end: FrontEnd,
-    augment: AugmentConfig,
-    seed: u64,
-}
-
-impl TrainingSet {
-    /// The clips' features and classes, one each.
-    pub fn new(
-        clips: &[Clip],
-        frames: Vec<Frames>,
-        front_end: &FrontEnd,
-        augment: &AugmentConfig,
-        seed: u64,
-    ) -> TrainingSet {
-        let classes = clips.iter().map(|clip| clip.emotion.index()).collect();
-        TrainingSet { frames, classes, front_end: front_end.clone(), augment: augment.clone(), seed }
-    }
-
-    /// Number of clips.
-    pub fn len(&self) -> usize {
-        self.frames.len()
-    }
-
-    /// Whether there are no clips.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// The augmented windows `[n, n_mels, n_frames]` of these clips, and their classes. Clips that are longer than a
-    /// window are cut at random. The same epoch gives the same windows.
-    ///
-    /// # Errors
-    /// None for sets whose features come from [`load_features`] with the same front end.
-    pub fn batch(&self, epoch: usize, clips: &[usize]) -> Result<(Vec<f32>, Vec<usize>)> {
-        let windows = self.windows(epoch, clips, true)?;
-        Ok((windows, clips.iter().map(|&clip| self.classes[clip]).collect()))
-    }
-
-    /// The same windows as they are, without augmentation.
-    ///
-    /// # Errors
-    /// As [`TrainingSet::batch`].
-    pub fn plain(&self, epoch: usize, clips: &[usize]) -> Result<Vec<f32>> {
-        self.windows(epoch, clips, false)
-    }
-
-    fn windows(&self, epoch: usize, clips: &[usize], augmented: bool) -> Result<Vec<f32>> {
-        let (len, n_frames) = (self.front_end.window_len(), self.front_end.n_frames);
-        let mut windows = vec![0.0; clips.len() * len];
-        windows.par_chunks_mut(len).zip(clips).try_for_each(|(window, &clip)| {
-            let mut rng = stream(self.seed, Purpose::Augment, epoch as u64, clip as u64);
-            let frames = &self.frames[clip];
-            let start = rng.random_range(0..=frames.range().end - n_frames);
-            frames.window(&self.front_end, start, window)?;
-            if augmented {
-                augment(window, n_frames, &self.augment, &mut rng);
-            }
-            Ok::<(), Error>(())
-        })?;
-        Ok(windows)
-    }
-}
-
 /// Where the windows of a clip with this many frames start: half a window apart, the last one ending with the clip.
-pub fn window_starts(n_frames: usize, front_end: &FrontEnd) -> Vec<usize> {
+pub(crate) fn window_starts(n_frames: usize, front_end: &FrontEnd) -> Vec<usize> {
     let last = n_frames.saturating_sub(front_end.n_frames);
     let mut starts: Vec<usize> = (0..last).step_by((front_end.n_frames / 2).max(1)).collect();
     starts.push(last);
@@ -220,26 +168,5 @@ mod tests {
             std::fs::write(&path, damaged).unwrap();
             assert!(read_cached(&path, 4).is_none());
         }
-    }
-
-    #[test]
-    fn a_batch_depends_on_epoch_and_clip_alone() {
-        let frames: Vec<Frames> = (0..3)
-            .map(|i| Frames::from_values(4, (0..4 * (12 + i)).map(|v| -(v as f32)).collect()).unwrap())
-            .collect();
-        let augment = AugmentConfig {
-            time_masks: 1,
-            time_mask_frames: 3,
-            frequency_masks: 0,
-            frequency_mask_bands: 0,
-            noise_std: 0.1,
-        };
-        let set = TrainingSet { frames, classes: vec![2, 0, 1], front_end: front_end(), augment, seed: 3 };
-        let (windows, classes) = set.batch(4, &[0, 1, 2]).unwrap();
-        let (turned, turned_classes) = set.batch(4, &[2, 0]).unwrap();
-        assert_eq!((classes, turned_classes), (vec![2, 0, 1], vec![1, 2]));
-        assert_eq!(windows[80..], turned[..40]);
-        assert_eq!(windows[..40], turned[40..]);
-        assert_ne!(set.batch(5, &[0]).unwrap().0, windows[..40]);
     }
 }

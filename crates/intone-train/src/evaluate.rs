@@ -14,15 +14,16 @@ use crate::corpus::Clip;
 use crate::dataset::window_starts;
 use crate::error::{Error, Result};
 use crate::random::{Purpose, stream};
+use crate::training_set::N_CLASSES;
 
 /// Windows that go through the network together.
 const BATCH: usize = 32;
 
-/// Number of classes.
-const N_CLASSES: usize = Emotion::ALL.len();
-
 /// Resamples of the speaker bootstrap.
 const N_BOOTSTRAP: usize = 2000;
+
+/// Bins of the calibration error.
+const N_BINS: usize = 15;
 
 /// What a model says about one clip whose truth is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,45 +49,59 @@ impl Prediction {
     pub fn answer(&self) -> usize {
         (0..N_CLASSES).max_by(|&a, &b| self.probabilities[a].total_cmp(&self.probabilities[b])).unwrap_or(0)
     }
+
+    /// The probability of that class.
+    pub fn confidence(&self) -> f32 {
+        self.probabilities[self.answer()]
+    }
 }
 
-/// The model's answers for clips whose features are `frames`: the mean of the probabilities of their windows, as
-/// [`intone::Recognizer`] answers.
+/// The logits of every window of every clip, from the clips' features.
 ///
 /// # Errors
 /// Features that do not fit the model.
-pub fn predict(
-    model: &Model,
-    front_end: &FrontEnd,
-    clips: &[Clip],
-    frames: &[Frames],
-) -> Result<Vec<Prediction>> {
-    let len = front_end.window_len();
-    let places: Vec<(usize, usize)> = frames
-        .iter()
-        .enumerate()
-        .flat_map(|(clip, f)| {
-            window_starts(f.range().end, front_end).into_iter().map(move |start| (clip, start))
-        })
-        .collect();
-    let mut sums = vec![([0.0f64; N_CLASSES], 0usize); clips.len()];
-    for batch in places.chunks(BATCH) {
-        let mut windows = vec![0.0; batch.len() * len];
-        for (window, &(clip, start)) in windows.chunks_exact_mut(len).zip(batch) {
-            frames[clip].window(front_end, start, window)?;
-        }
-        let logits = model.logits(&windows, batch.len())?;
-        for (logits, &(clip, _)) in logits.chunks_exact(N_CLASSES).zip(batch) {
-            let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let powers: Vec<f64> = logits.iter().map(|l| f64::from(l - top).exp()).collect();
-            let total: f64 = powers.iter().sum();
-            let (sum, n) = &mut sums[clip];
-            sum.iter_mut().zip(powers).for_each(|(s, p)| *s += p / total);
-            *n += 1;
+pub fn logits(model: &Model, front_end: &FrontEnd, frames: &[Frames]) -> Result<Vec<Vec<[f32; N_CLASSES]>>> {
+    let places = frames.iter().enumerate().flat_map(|(clip, frames)| {
+        let n = frames.range().end;
+        let starts = window_starts(n, front_end).into_iter();
+        starts.map(move |start| (front_end.window_frames(n), clip, start))
+    });
+    let mut places: Vec<(usize, usize, usize)> = places.collect();
+    // Windows of one length go through the network together.
+    places.sort_unstable();
+    let mut logits: Vec<Vec<[f32; N_CLASSES]>> = vec![Vec::new(); frames.len()];
+    for same in places.chunk_by(|a, b| a.0 == b.0) {
+        for batch in same.chunks(BATCH) {
+            let len = batch[0].0 * front_end.n_mels;
+            let mut windows = vec![0.0; batch.len() * len];
+            for (window, &(_, clip, start)) in windows.chunks_exact_mut(len).zip(batch) {
+                frames[clip].window(front_end, start, window)?;
+            }
+            let answers = model.logits(&windows, batch.len())?;
+            for (&(_, clip, _), answer) in batch.iter().zip(answers.as_chunks().0) {
+                logits[clip].push(*answer);
+            }
         }
     }
-    let mean = |(sum, n): ([f64; N_CLASSES], usize)| sum.map(|s| (s / n as f64) as f32);
-    Ok(clips.iter().zip(sums).map(|(clip, sum)| prediction(clip, mean(sum))).collect())
+    Ok(logits)
+}
+
+/// Answers from the logits of the clips' windows, as [`intone::Recognizer`] gives them: the mean of the windows'
+/// probabilities at this temperature.
+pub fn predictions(clips: &[Clip], logits: &[Vec<[f32; N_CLASSES]>], temperature: f32) -> Vec<Prediction> {
+    clips.iter().zip(logits).map(|(clip, windows)| prediction(clip, pooled(windows, temperature))).collect()
+}
+
+/// The mean of the windows' probabilities.
+pub(crate) fn pooled(windows: &[[f32; N_CLASSES]], temperature: f32) -> [f32; N_CLASSES] {
+    let mut sum = [0.0f64; N_CLASSES];
+    for logits in windows {
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let powers = logits.map(|l| (f64::from(l - top) / f64::from(temperature)).exp());
+        let total: f64 = powers.iter().sum();
+        sum.iter_mut().zip(powers).for_each(|(s, p)| *s += p / total);
+    }
+    sum.map(|s| (s / windows.len().max(1) as f64) as f32)
 }
 
 /// A recogniser's answers for these clips, from the audio files, as a user gets them.
@@ -172,6 +187,9 @@ pub struct Scores {
     pub accuracy: Figure,
     /// Unweighted average recall: the mean over classes of the share that is right.
     pub uar: Figure,
+    /// Expected calibration error (Naeini et al. 2015): the mean distance of confidence and accuracy, over 15 bins of equal
+    /// width.
+    pub ece: f64,
     /// Clips by truth (row) and answer (column), in the order of [`Emotion::ALL`].
     pub confusion: Box<[[usize; N_CLASSES]; N_CLASSES]>,
 }
@@ -204,8 +222,27 @@ pub fn score(predictions: &[Prediction], seed: u64) -> Result<Scores> {
         n_speakers: speakers.len(),
         accuracy: figure(whole.accuracy(), &mut accuracies),
         uar: figure(whole.uar(), &mut uars),
+        ece: expected_calibration_error(predictions),
         confusion: Box::new(whole.0),
     })
+}
+
+fn expected_calibration_error(predictions: &[Prediction]) -> f64 {
+    // Of each bin, the sum of confidences less the number of right answers.
+    let mut excess = [0.0; N_BINS];
+    for p in predictions {
+        let confidence = f64::from(p.confidence());
+        let bin = ((confidence * N_BINS as f64) as usize).min(N_BINS - 1);
+        excess[bin] += confidence - f64::from(u8::from(p.answer() == p.truth.index()));
+    }
+    excess.iter().map(|excess| excess.abs()).sum::<f64>() / predictions.len().max(1) as f64
+}
+
+/// Of clips whose answers are at least this confident: the share of all clips, and of them those that are right.
+pub fn coverage(predictions: &[Prediction], uncertain_below: f32) -> (f64, f64) {
+    let kept: Vec<&Prediction> = predictions.iter().filter(|p| p.confidence() >= uncertain_below).collect();
+    let right = kept.iter().filter(|p| p.answer() == p.truth.index()).count();
+    (kept.len() as f64 / predictions.len().max(1) as f64, right as f64 / kept.len().max(1) as f64)
 }
 
 fn figure(value: f64, resampled: &mut [f64]) -> Figure {
@@ -279,6 +316,26 @@ mod tests {
         assert_eq!(scores.confusion[Emotion::Sad.index()][Emotion::Fear.index()], 1);
         assert!((cross_entropy(&predictions) - (9.0 * 2.0f64.ln() + 10.0f64.ln()) / 10.0).abs() < 1e-6);
         assert!(score(&[], 1).is_err());
+    }
+
+    #[test]
+    fn calibration_and_coverage_are_those_of_the_definition() {
+        let mut predictions = Vec::new();
+        // Nine of ten right with 0.7, one of two right with 0.4.
+        for (n, n_right, confidence) in [(10, 9, 0.7), (2, 1, 0.4)] {
+            for i in 0..n {
+                let truth = if i < n_right { Emotion::Angry } else { Emotion::Sad };
+                let mut p = prediction(i, truth, Emotion::Angry);
+                p.probabilities = [(1.0 - confidence) / 5.0; N_CLASSES];
+                p.probabilities[0] = confidence;
+                predictions.push(p);
+            }
+        }
+        let ece = score(&predictions, 1).unwrap().ece;
+        assert!((ece - (10.0 * 0.2 + 2.0 * 0.1) / 12.0).abs() < 1e-6, "{ece}");
+        let (share, right) = coverage(&predictions, 0.5);
+        assert!((share - 10.0 / 12.0).abs() < 1e-12 && (right - 0.9).abs() < 1e-12);
+        assert_eq!(coverage(&predictions, 1.0), (0.0, 0.0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From corpora to a trained model: readers, splits, augmentation, the training loop.
 
 pub mod augment;
+pub mod calibrate;
 pub mod config;
 pub mod corpus;
 pub mod curve;
@@ -9,9 +10,11 @@ pub mod error;
 pub mod evaluate;
 pub mod fetch;
 pub mod learner;
+pub mod phase;
 pub mod run_log;
 pub mod split;
 pub mod train;
+pub mod training_set;
 
 mod checkpoint;
 mod optimizer;

@@ -79,12 +79,16 @@ pub(crate) fn split_hash(split: &Split) -> String {
 
 /// Taking results down.
 pub(crate) trait Results {
-    /// Notes accuracy and UAR with their intervals, as `test_uar`, `test_uar_low`, `test_uar_high`, ...
-    fn note(&mut self, part: Part, scores: &Scores);
+    /// Notes accuracy and UAR with their intervals, as `test_uar`, `test_uar_low`, `test_uar_high`, ..., the calibration
+    /// error as `test_ece`, and what is left without uncertain answers: `test_coverage`, `test_accuracy_when_certain`.
+    fn note(&mut self, part: Part, scores: &Scores, coverage: (f64, f64));
 }
 
 impl Results for Provenance {
-    fn note(&mut self, part: Part, scores: &Scores) {
+    fn note(&mut self, part: Part, scores: &Scores, coverage: (f64, f64)) {
+        self.scores.insert(format!("{part}_ece"), scores.ece);
+        self.scores.insert(format!("{part}_coverage"), coverage.0);
+        self.scores.insert(format!("{part}_accuracy_when_certain"), coverage.1);
         self.scores.insert(format!("{part}_clips"), scores.n as f64);
         self.scores.insert(format!("{part}_speakers"), scores.n_speakers as f64);
         for (name, figure) in [("accuracy", scores.accuracy), ("uar", scores.uar)] {

@@ -14,6 +14,8 @@ pub(crate) enum Purpose {
     Augment = 3,
     Dropout = 4,
     Bootstrap = 5,
+    Mixup = 6,
+    Window = 7,
 }
 
 /// The generator for one purpose and place, of a run with this seed.
@@ -29,6 +31,19 @@ pub(crate) fn stream(seed: u64, purpose: Purpose, major: u64, minor: u64) -> Cha
 pub(crate) fn normal(rng: &mut impl Rng) -> f32 {
     let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
     radius * (std::f32::consts::TAU * rng.random::<f32>()).cos()
+}
+
+/// A value of the distribution Beta(`alpha`, `alpha`), `alpha` in (0, 1] (Johnk 1964).
+pub(crate) fn beta(alpha: f64, rng: &mut impl Rng) -> f64 {
+    loop {
+        // Logarithms: powers with a large exponent leave no number.
+        let [a, b] = [(); 2].map(|()| (1.0 - rng.random::<f64>()).ln() / alpha);
+        let top = a.max(b);
+        let log_sum = top + ((a - top).exp() + (b - top).exp()).ln();
+        if log_sum <= 0.0 {
+            return (a - log_sum).exp();
+        }
+    }
 }
 
 /// `0..n` in random order.
@@ -59,6 +74,21 @@ mod tests {
         let mean = draws.iter().sum::<f64>() / 1e5;
         let var = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e5;
         assert!(mean.abs() < 0.01 && (var - 1.0).abs() < 0.02, "mean {mean}, variance {var}");
+    }
+
+    #[test]
+    fn beta_has_its_mean_and_variance() {
+        let mut rng = stream(1, Purpose::Mixup, 0, 0);
+        for alpha in [0.1, 0.4, 1.0] {
+            let draws: Vec<f64> = (0..50_000).map(|_| beta(alpha, &mut rng)).collect();
+            let mean = draws.iter().sum::<f64>() / 5e4;
+            let var = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5e4;
+            let expected = 0.25 / (2.0 * alpha + 1.0);
+            assert!(
+                (mean - 0.5).abs() < 0.01 && (var / expected - 1.0).abs() < 0.03,
+                "{alpha}: {mean} {var}"
+            );
+        }
     }
 
     #[test]

@@ -11,27 +11,36 @@
 //! predictions.csv           its predictions for the test clips, made once, at the end
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 pub use burn::tensor::Device;
 use intone::Emotion;
 use intone::features::{Frames, FrontEnd};
-use intone::model::{Model, ModelFile, Precision};
+use intone::model::encoder::FrozenClip;
+use intone::model::{Model, ModelFile, Precision, Tensor};
+use rand::Rng;
+use rayon::prelude::*;
 
+use crate::calibrate::{fit_temperature, fit_uncertain_below};
 use crate::checkpoint::{self, Best, State};
 use crate::config::Config;
 use crate::corpus::Clip;
 use crate::curve::write_curve;
-use crate::dataset::{TrainingSet, load_features};
+use crate::dataset::{load_audio, load_features};
 use crate::error::{Error, Result};
-use crate::evaluate::{Prediction, Scores, cross_entropy, predict, score, write_predictions};
-use crate::learner::Learner;
+use crate::evaluate::{
+    Prediction, Scores, coverage, cross_entropy, logits, predictions, score, write_predictions,
+};
+use crate::learner::{Inputs, Learner};
+use crate::phase::Phase;
 use crate::provenance::{self, Results};
-use crate::random::{Purpose, permutation, stream};
+use crate::random::{Purpose, stream};
 use crate::run_log::{Epoch, RunLog};
 use crate::split::{Part, Split};
+use crate::training_set::{Batch, Sounds, TrainingSet};
 
 /// Training clips that the statistics of batch normalisation are taken from after each epoch.
 const STATISTICS_CLIPS: usize = 1024;
@@ -47,6 +56,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// What computes.
     pub device: Device,
+    /// Whether the test clips are looked at in the end. Not while recipes are compared: what is chosen by them is no test.
+    pub test: bool,
 }
 
 /// What a run tells while it works.
@@ -54,6 +65,13 @@ pub struct RunOptions {
 pub enum Progress {
     /// Features of this many training and validation clips are to be loaded, and so many are.
     Features {
+        /// Clips that are done.
+        done: usize,
+        /// All clips.
+        total: usize,
+    },
+    /// The encoder, which stays as it is for now, is to be asked about this many training clips, and was about so many.
+    Frozen {
         /// Clips that are done.
         done: usize,
         /// All clips.
@@ -95,7 +113,7 @@ pub enum Outcome {
         best_epoch: usize,
         /// On the validation clips. The epoch was chosen by these: they flatter.
         validation: Scores,
-        /// On the test clips, where the split has any.
+        /// On the test clips, where the split has any and they were asked for.
         test: Option<Scores>,
     },
 }
@@ -116,17 +134,29 @@ pub fn train(
     config.validate()?;
     check_classes(split)?;
     let run = Run::open(config, split, options)?;
-    let (train_frames, validation_frames) = run.features(options.cache.as_deref(), progress)?;
-    let set = TrainingSet::new(split.train(), train_frames, &config.front_end, &config.augment, config.seed);
+    let (sounds, validation_frames) = run.sounds(options.cache.as_deref(), progress)?;
+    let set = TrainingSet::new(split.train(), sounds, config)?;
     // Whole batches: batch normalisation makes nothing of a last one that is small. Each epoch leaves out other clips.
     let batch_size = config.training.batch_size.min(set.len());
     let n_batches = set.len() / batch_size;
     let (mut state, mut learner) = run.restore()?;
     let mut log = RunLog::open(&options.out.join("log.csv"), state.epoch)?;
+    let mut frozen: Vec<FrozenClip> = Vec::new();
 
     while !is_over(&state, config) {
-        let mut order_rng = stream(config.seed, Purpose::Order, state.epoch as u64, 0);
-        let order = permutation(set.len(), &mut order_rng);
+        let phase = Phase::of(config, state.epoch);
+        if state.batch == 0 && state.epoch == *phase.epochs.start() {
+            learner.begin_phase();
+        }
+        if phase.frozen && frozen.is_empty() {
+            frozen = freeze(&learner, &set, progress)?;
+            if (state.epoch, state.batch) == (1, 0) {
+                learner.standardise(&frozen);
+            }
+        } else if !phase.frozen {
+            frozen = Vec::new();
+        }
+        let order = set.order(state.epoch);
         while state.batch < n_batches {
             if stop.load(Ordering::Relaxed) {
                 run.checkpoint(&state, &learner)?;
@@ -134,24 +164,33 @@ pub fn train(
             }
             let started = Instant::now();
             let clips = order.chunks(batch_size).nth(state.batch).unwrap_or_default();
-            let (windows, classes) = set.batch(state.epoch, clips)?;
-            let step = learner.step(windows, &classes);
+            let factor = phase.factor(config, state.epoch, state.batch, n_batches);
+            let seed =
+                stream(config.seed, Purpose::Dropout, state.epoch as u64, state.batch as u64).next_u64();
+            let step = if phase.frozen {
+                let inputs: Vec<&FrozenClip> = clips.iter().map(|&clip| &frozen[clip]).collect();
+                let targets: Vec<_> = clips.iter().map(|&clip| set.target(clip)).collect();
+                learner.step(Inputs::Frozen(&inputs), &targets, &phase, factor, seed)
+            } else {
+                let Batch { windows, targets } = set.batch(state.epoch, clips)?;
+                learner.step(Inputs::Windows(&windows), &targets, &phase, factor, seed)
+            };
             if !step.loss.is_finite() {
                 return Err(Error::Diverged { epoch: state.epoch, step: state.batch + 1, loss: step.loss });
             }
             state.batch += 1;
             state.n_right += step.n_right;
-            state.n_seen += classes.len();
-            state.loss_sum += step.loss * classes.len() as f64;
+            state.n_seen += clips.len();
+            state.loss_sum += step.loss * clips.len() as f64;
             state.seconds += started.elapsed().as_secs_f64();
             let loss = state.loss_sum / state.n_seen as f64;
             progress(Progress::Step { epoch: state.epoch, done: state.batch, total: n_batches, loss });
         }
         let started = Instant::now();
-        let plain = order.chunks_exact(batch_size).take(STATISTICS_CLIPS.div_ceil(batch_size));
+        let n_plain = if learner.has_statistics() { STATISTICS_CLIPS.div_ceil(batch_size) } else { 0 };
+        let plain = order.chunks_exact(batch_size).take(n_plain);
         let plain: Result<Vec<_>> = plain.map(|clips| set.plain(state.epoch, clips)).collect();
-        learner.estimate_statistics(plain?);
-        let file = run.model_file(&learner);
+        let file = run.model_file(learner.result(plain?));
         let predictions = run.evaluate(&file, split.validation(), &validation_frames)?;
         let scores = score(&predictions, config.seed)?;
         let accuracy = scores.accuracy.value;
@@ -175,7 +214,22 @@ pub fn train(
         run.checkpoint(&state, &learner)?;
         progress(Progress::Epoch { row, best, left: epochs_left(&state, config) });
     }
-    run.finish(&state, options.cache.as_deref())
+    run.finish(&state, options)
+}
+
+/// What the encoder says of every training clip.
+fn freeze(
+    learner: &Learner,
+    set: &TrainingSet,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Vec<FrozenClip>> {
+    let (encoder, done) = (learner.freeze()?, AtomicUsize::new(0));
+    let encode = |clip: usize| {
+        let windows = set.plain(0, &[clip])?;
+        progress(Progress::Frozen { done: done.fetch_add(1, Ordering::Relaxed) + 1, total: set.len() });
+        Ok(encoder.encode(&windows[0]))
+    };
+    (0..set.len()).into_par_iter().map(encode).collect()
 }
 
 /// Whether `max_epochs` are done or patience is at its end.
@@ -238,19 +292,22 @@ impl<'a> Run<'a> {
         Ok(Run { config, split, out, resume: there, split_hash, device })
     }
 
-    /// Features of the training and of the validation clips.
-    fn features(
+    /// What is known of the training clips, and features of the validation clips.
+    fn sounds(
         &self,
         cache: Option<&Path>,
         progress: &(dyn Fn(Progress) + Sync),
-    ) -> Result<(Vec<Frames>, Vec<Frames>)> {
+    ) -> Result<(Sounds, Vec<Frames>)> {
         let (train, validation) = (self.split.train(), self.split.validation());
         let total = train.len() + validation.len();
-        let load = |clips: &[Clip], before: usize| {
-            let tell = |done: usize| progress(Progress::Features { done: before + done, total });
-            load_features(clips, self.front_end(), cache, &tell)
+        let tell = |done: usize| progress(Progress::Features { done, total });
+        let sounds = if self.config.augment.changes_audio() {
+            Sounds::Audio(load_audio(train, self.front_end(), &tell)?)
+        } else {
+            Sounds::Frames(load_features(train, self.front_end(), cache, &tell)?)
         };
-        Ok((load(train, 0)?, load(validation, train.len())?))
+        let tell = |done: usize| progress(Progress::Features { done: train.len() + done, total });
+        Ok((sounds, load_features(validation, self.front_end(), cache, &tell)?))
     }
 
     fn front_end(&self) -> &FrontEnd {
@@ -263,12 +320,11 @@ impl<'a> Run<'a> {
 
     /// The place, network and optimiser to begin or go on with.
     fn restore(&self) -> Result<(State, Learner)> {
-        let mut learner = Learner::new(self.config, Emotion::ALL.len(), &self.device)?;
         if !self.resume {
-            return Ok((self.start_state(), learner));
+            return Ok((self.start_state(), Learner::new(self.config, &self.device)?));
         }
         let path = checkpoint_path(self.out);
-        let (state, tensors, adam) = checkpoint::read(&path)?;
+        let (state, tensors, optimizer) = checkpoint::read(&path)?;
         let refuse = |what: &str| Err(Error::Checkpoint { path: path.clone(), what: what.to_owned() });
         if state.config != self.config.to_toml() {
             return refuse("it belongs to another configuration; see config.toml beside it");
@@ -276,56 +332,66 @@ impl<'a> Run<'a> {
         if state.split_hash != self.split_hash {
             return refuse("it belongs to other data or another split; see split.csv beside it");
         }
-        learner.restore(tensors, adam)?;
-        Ok((state, learner))
+        Ok((state, Learner::restore(self.config, &self.device, tensors, optimizer)?))
     }
 
-    fn model_file(&self, learner: &Learner) -> ModelFile {
-        let meta = provenance::model_meta(self.config, self.split, &self.split_hash);
-        ModelFile::new(meta, learner.tensors())
+    fn model_file(&self, tensors: BTreeMap<String, Tensor>) -> ModelFile {
+        ModelFile::new(provenance::model_meta(self.config, self.split, &self.split_hash), tensors)
     }
 
     fn evaluate(&self, file: &ModelFile, clips: &[Clip], frames: &[Frames]) -> Result<Vec<Prediction>> {
-        predict(&Model::new(&file.meta.architecture, file.tensors.clone())?, self.front_end(), clips, frames)
+        let model = Model::new(&file.meta.architecture, file.tensors.clone())?;
+        let logits = logits(&model, self.front_end(), frames)?;
+        Ok(predictions(clips, &logits, file.meta.temperature))
     }
 
     /// Keeps the model of the best epoch so far.
     fn keep(&self, mut file: ModelFile, scores: &Scores, predictions: &[Prediction]) -> Result<()> {
-        file.meta.provenance.note(Part::Validation, scores);
+        file.meta.provenance.note(Part::Validation, scores, (1.0, scores.accuracy.value));
         file.write(self.best_path(), Precision::F32)?;
         write_predictions(predictions, &self.out.join("validation.csv"))
     }
 
     fn checkpoint(&self, state: &State, learner: &Learner) -> Result<()> {
-        checkpoint::write(&checkpoint_path(self.out), state, &learner.tensors(), &learner.adam)
+        checkpoint::write(&checkpoint_path(self.out), state, &learner.tensors(), &learner.optimizer)
     }
 
     fn best_path(&self) -> PathBuf {
         self.out.join("best.safetensors")
     }
 
-    /// Looks at the test clips, once, with the model that was kept.
-    fn finish(&self, state: &State, cache: Option<&Path>) -> Result<Outcome> {
+    /// Calibrates the model that was kept on the validation clips, and looks at the test clips, once.
+    fn finish(&self, state: &State, options: &RunOptions) -> Result<Outcome> {
         let mut file = ModelFile::open(self.best_path())?;
-        let part = |part: Part| -> Result<Vec<Prediction>> {
-            let clips = self.split.part(part);
-            let frames = load_features(clips, self.front_end(), cache, &|_| ())?;
-            self.evaluate(&file, clips, &frames)
-        };
-        let validation = score(&part(Part::Validation)?, self.config.seed)?;
-        let test = if self.split.test().is_empty() {
+        let cache = options.cache.as_deref();
+        let frames = |part| load_features(self.split.part(part), self.front_end(), cache, &|_| ());
+        let clips = self.split.validation();
+        let model = Model::new(&file.meta.architecture, file.tensors.clone())?;
+        let logits = logits(&model, self.front_end(), &frames(Part::Validation)?)?;
+        let temperature = fit_temperature(&predictions(clips, &logits, 1.0), &logits);
+        let calibrated = predictions(clips, &logits, temperature);
+        file.meta.temperature = temperature;
+        file.meta.uncertain_below = fit_uncertain_below(&calibrated);
+        let validation = self.note(&mut file, Part::Validation, &calibrated)?;
+        write_predictions(&calibrated, &self.out.join("validation.csv"))?;
+        let test = if self.split.test().is_empty() || !options.test {
             None
         } else {
-            let predictions = part(Part::Test)?;
+            let predictions = self.evaluate(&file, self.split.test(), &frames(Part::Test)?)?;
             write_predictions(&predictions, &self.out.join("predictions.csv"))?;
-            Some(score(&predictions, self.config.seed)?)
+            Some(self.note(&mut file, Part::Test, &predictions)?)
         };
-        if let Some(test) = &test {
-            file.meta.provenance.note(Part::Test, test);
-            file.write(self.best_path(), Precision::F32)?;
-        }
+        file.write(self.best_path(), Precision::F32)?;
         let best_epoch = state.best.map_or(0, |best| best.epoch);
         Ok(Outcome::Finished { best_epoch, validation, test })
+    }
+
+    /// Takes the results on one side down in the model file.
+    fn note(&self, file: &mut ModelFile, part: Part, predictions: &[Prediction]) -> Result<Scores> {
+        let scores = score(predictions, self.config.seed)?;
+        let coverage = coverage(predictions, file.meta.uncertain_below);
+        file.meta.provenance.note(part, &scores, coverage);
+        Ok(scores)
     }
 }
 

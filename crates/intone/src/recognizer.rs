@@ -117,6 +117,14 @@ impl Recognizer {
         pass.finish()
     }
 
+    /// What the network makes of a recording before it decides; see [`Scores::embedding`].
+    ///
+    /// # Errors
+    /// As [`Recognizer::recognize`].
+    pub fn embed(&self, audio: &Audio) -> Result<Vec<f32>> {
+        Ok(self.recognize(audio)?.embedding().to_vec())
+    }
+
     fn with_classifier(meta: ModelMeta, classifier: Arc<dyn Classifier>) -> Result<Recognizer> {
         let extractor = Extractor::new(&meta.front_end)?;
         let labels = meta.labels.clone().into();
@@ -132,13 +140,27 @@ impl fmt::Debug for Recognizer {
 
 /// What the pipeline needs of a network; the seam where tests put in another.
 trait Classifier: Send + Sync {
-    /// From windows, `[n, n_mels, n_frames]`, to logits, `[n, n_classes]`.
-    fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>>;
+    /// Values of an embedding.
+    fn n_embedding(&self) -> usize;
+
+    /// From windows, `[n, n_mels, n_frames]`, to embeddings, `[n, n_embedding]`.
+    fn embed(&self, windows: &[f32], n: usize) -> Result<Vec<f32>>;
+
+    /// From `n` embeddings to logits, `[n, n_classes]`.
+    fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32>;
 }
 
 impl Classifier for Model {
-    fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
-        Model::logits(self, windows, n)
+    fn n_embedding(&self) -> usize {
+        Model::n_embedding(self)
+    }
+
+    fn embed(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
+        Model::embed(self, windows, n)
+    }
+
+    fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32> {
+        Model::classify(self, embeddings, n)
     }
 }
 
@@ -195,7 +217,8 @@ impl<'a> Pass<'a> {
         self.cut_windows()?;
         self.batch.classify()?;
         let duration_s = self.n_samples as f64 / f64::from(self.sample_rate.0);
-        Ok(self.batch.votes.scores(self.recognizer.labels.clone(), duration_s))
+        let uncertain_below = self.recognizer.meta.uncertain_below;
+        Ok(self.batch.votes.scores(self.recognizer.labels.clone(), duration_s, uncertain_below))
     }
 
     /// What was resampled is held back as long as it may be trimmed, else looked at.
@@ -251,7 +274,7 @@ impl<'a> Batch<'a> {
     fn new(recognizer: &'a Recognizer) -> Batch<'a> {
         let FrontEnd { n_mels, n_frames, .. } = *recognizer.extractor.front_end();
         let n_window = n_mels * n_frames;
-        let votes = Votes::new(recognizer.labels.len());
+        let votes = Votes::new(recognizer.labels.len(), recognizer.classifier.n_embedding());
         Batch { recognizer, windows: Vec::new(), n_mels, n_window, n_waiting: 0, votes }
     }
 
@@ -279,12 +302,16 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         let n_labels = self.recognizer.labels.len();
-        let logits = self.recognizer.classifier.logits(&self.windows[..n * self.n_window], n)?;
+        let classifier = &self.recognizer.classifier;
+        let embeddings = classifier.embed(&self.windows[..n * self.n_window], n)?;
+        let logits = classifier.classify(&embeddings, n);
         if logits.len() != n * n_labels || !logits.iter().all(|x| x.is_finite()) {
             return Err(ModelError::Answer.into());
         }
-        for logits in logits.chunks_exact(n_labels) {
-            self.votes.add(logits, self.recognizer.meta.temperature);
+        let temperature = self.recognizer.meta.temperature;
+        let embeddings = embeddings.chunks_exact(classifier.n_embedding());
+        for (logits, embedding) in logits.chunks_exact(n_labels).zip(embeddings) {
+            self.votes.add(logits, embedding, temperature);
         }
         Ok(())
     }
@@ -307,11 +334,20 @@ mod tests {
         batches: Mutex<Vec<usize>>,
     }
 
+    /// Its embeddings are its logits.
     impl Classifier for Fake {
-        fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
+        fn n_embedding(&self) -> usize {
+            2
+        }
+
+        fn embed(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
             assert_eq!(windows.len() % n, 0);
             self.batches.lock().expect("no panic in another thread").push(n);
             Ok(windows.chunks_exact(windows.len() / n).flat_map(|window| (self.answer)(window)).collect())
+        }
+
+        fn classify(&self, embeddings: &[f32], _: usize) -> Vec<f32> {
+            embeddings.to_vec()
         }
     }
 
@@ -415,6 +451,8 @@ mod tests {
         for (recognizer, logit) in [(recognizer, 2.0), (cool, 0.5)] {
             let scores = recognizer.recognize(&samples).unwrap();
             assert!((scores.probabilities()[0] - expected(logit)).abs() < 1e-6, "{scores:?}");
+            assert_eq!(scores.embedding(), [2.0, 0.0]);
+            assert_eq!(recognizer.embed(&samples).unwrap(), [2.0, 0.0]);
         }
     }
 
@@ -430,6 +468,7 @@ mod tests {
         let silence = recognizer.recognize(&audio(tone(200.0, 0.000_9, 5.0, RATE), RATE)).unwrap();
         assert!(silence.silence && silence.label().is_none());
         assert_eq!(silence.probabilities(), [0.5, 0.5]);
+        assert_eq!(silence.embedding(), [0.0, 0.0]);
         assert!(!recognizer.recognize(&audio(tone(200.0, 0.001_1, 5.0, RATE), RATE)).unwrap().silence);
     }
 

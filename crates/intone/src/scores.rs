@@ -20,9 +20,25 @@ pub struct Scores {
     pub n_silent: usize,
     labels: Arc<[String]>,
     probabilities: Vec<f32>,
+    uncertain_below: f32,
+    embedding: Vec<f32>,
 }
 
 impl Scores {
+    /// What the network makes of the recording before it decides, the mean over the windows that have a say: what is pooled
+    /// over time in an encoder, the last hidden layer in a network of convolutions. Zeros for silence.
+    ///
+    /// Recordings that sound alike have embeddings that point the same way; it is the input for a classifier of one's own.
+    pub fn embedding(&self) -> &[f32] {
+        &self.embedding
+    }
+
+    /// Whether the model, as it was calibrated, is too often wrong when it is as unsure as here
+    /// ([`ModelMeta::uncertain_below`](crate::model::ModelMeta::uncertain_below)). Silence is not uncertain.
+    pub fn uncertain(&self) -> bool {
+        !self.silence && self.top(1).first().is_some_and(|(_, top)| *top < self.uncertain_below)
+    }
+
     /// The most probable class; of equal ones the first. `None` for silence.
     pub fn label(&self) -> Option<&str> {
         if self.silence { None } else { self.top(1).first().map(|&(label, _)| label) }
@@ -65,7 +81,8 @@ impl Scores {
     pub fn restrict<S: AsRef<str>>(&self, classes: &[S]) -> Result<Scores> {
         check_classes(classes, &self.labels)?;
         let wanted: BTreeSet<&str> = classes.iter().map(AsRef::as_ref).collect();
-        let kept = || self.iter().filter(|(label, _)| wanted.contains(label));
+        let kept: Vec<_> = self.iter().filter(|(label, _)| wanted.contains(label)).collect();
+        let kept = || kept.iter().copied();
         let sum: f64 = kept().map(|(_, probability)| f64::from(probability)).sum();
         let n = kept().count() as f64;
         let share = |probability: f32| {
@@ -74,6 +91,9 @@ impl Scores {
         Ok(Scores {
             labels: kept().map(|(label, _)| label.to_owned()).collect(),
             probabilities: kept().map(|(_, probability)| share(probability)).collect(),
+            // Between fewer classes the same probability means something else.
+            uncertain_below: if kept().len() == self.labels.len() { self.uncertain_below } else { 0.0 },
+            embedding: self.embedding.clone(),
             ..*self
         })
     }
@@ -99,13 +119,15 @@ pub fn check_classes<S: AsRef<str>>(classes: &[S], labels: &[String]) -> Result<
 pub(crate) struct Votes {
     /// Sum of the probabilities over the windows that have a say, `[n_labels]`.
     sums: Vec<f64>,
+    /// Sum of the embeddings of these windows.
+    embedding: Vec<f64>,
     n_windows: usize,
     n_silent: usize,
 }
 
 impl Votes {
-    pub(crate) fn new(n_labels: usize) -> Votes {
-        Votes { sums: vec![0.0; n_labels], n_windows: 0, n_silent: 0 }
+    pub(crate) fn new(n_labels: usize, n_embedding: usize) -> Votes {
+        Votes { sums: vec![0.0; n_labels], embedding: vec![0.0; n_embedding], n_windows: 0, n_silent: 0 }
     }
 
     /// A window in which nothing is to be heard.
@@ -116,8 +138,9 @@ impl Votes {
 
     /// What the network says of a window: `logits` divided by `temperature` become probabilities by softmax.
     /// The logits must be finite.
-    pub(crate) fn add(&mut self, logits: &[f32], temperature: f32) {
+    pub(crate) fn add(&mut self, logits: &[f32], embedding: &[f32], temperature: f32) {
         self.n_windows += 1;
+        self.embedding.iter_mut().zip(embedding).for_each(|(sum, x)| *sum += f64::from(*x));
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let weight = |logit: f32| (f64::from(logit - highest) / f64::from(temperature)).exp();
         let total: f64 = logits.iter().copied().map(weight).sum();
@@ -127,7 +150,7 @@ impl Votes {
     }
 
     /// The mean of the windows that have a say; all classes alike where there is none.
-    pub(crate) fn scores(&self, labels: Arc<[String]>, duration_s: f64) -> Scores {
+    pub(crate) fn scores(&self, labels: Arc<[String]>, duration_s: f64, uncertain_below: f32) -> Scores {
         let n_voting = self.n_windows - self.n_silent;
         let probability = |sum: f64| match n_voting {
             0 => 1.0 / self.sums.len() as f64,
@@ -140,6 +163,8 @@ impl Votes {
             n_silent: self.n_silent,
             labels,
             probabilities: self.sums.iter().map(|&sum| probability(sum) as f32).collect(),
+            uncertain_below,
+            embedding: self.embedding.iter().map(|sum| (sum / n_voting.max(1) as f64) as f32).collect(),
         }
     }
 }
@@ -153,18 +178,18 @@ mod tests {
     }
 
     fn scores(probabilities: [f64; 4]) -> Scores {
-        let votes = Votes { sums: probabilities.to_vec(), n_windows: 1, n_silent: 0 };
-        votes.scores(labels(), 1.0)
+        let votes = Votes { sums: probabilities.to_vec(), embedding: vec![], n_windows: 1, n_silent: 0 };
+        votes.scores(labels(), 1.0, 0.0)
     }
 
     #[test]
     fn softmax_of_one_window_is_the_textbook_formula() {
         for temperature in [0.5, 1.0, 3.0] {
             let logits = [1.0f32, -2.0, 0.5, 0.5];
-            let mut votes = Votes::new(4);
-            votes.add(&logits, temperature);
+            let mut votes = Votes::new(4, 2);
+            votes.add(&logits, &[1.0, 2.0], temperature);
             let total: f64 = logits.iter().map(|x| f64::from(x / temperature).exp()).sum();
-            for ((_, got), x) in votes.scores(labels(), 0.0).iter().zip(logits) {
+            for ((_, got), x) in votes.scores(labels(), 0.0, 0.0).iter().zip(logits) {
                 let expected = f64::from(x / temperature).exp() / total;
                 assert!((f64::from(got) - expected).abs() < 1e-6, "{got} for {expected}");
             }
@@ -173,19 +198,19 @@ mod tests {
 
     #[test]
     fn huge_logits_do_not_overflow() {
-        let mut votes = Votes::new(4);
-        votes.add(&[f32::MAX, -f32::MAX, 0.0, f32::MAX], 0.05);
-        assert_eq!(votes.scores(labels(), 0.0).probabilities(), [0.5, 0.0, 0.0, 0.5]);
+        let mut votes = Votes::new(4, 2);
+        votes.add(&[f32::MAX, -f32::MAX, 0.0, f32::MAX], &[1.0, 2.0], 0.05);
+        assert_eq!(votes.scores(labels(), 0.0, 0.0).probabilities(), [0.5, 0.0, 0.0, 0.5]);
     }
 
     #[test]
     fn windows_are_averaged_and_silent_ones_have_no_say() {
-        let mut votes = Votes::new(4);
-        votes.add(&[2000.0, 0.0, 0.0, 0.0], 1.0);
+        let mut votes = Votes::new(4, 2);
+        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], 1.0);
         votes.add_silent();
-        votes.add(&[0.0, 2000.0, 0.0, 0.0], 1.0);
-        votes.add(&[2000.0, 0.0, 0.0, 0.0], 1.0);
-        let scores = votes.scores(labels(), 5.0);
+        votes.add(&[0.0, 2000.0, 0.0, 0.0], &[1.0, 2.0], 1.0);
+        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], 1.0);
+        let scores = votes.scores(labels(), 5.0, 0.0);
         assert_eq!(scores.probabilities(), [2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
         assert_eq!((scores.n_windows, scores.n_silent, scores.silence), (4, 1, false));
         assert_eq!(scores.label(), Some("angry"));
@@ -193,9 +218,9 @@ mod tests {
 
     #[test]
     fn silence_is_no_emotion() {
-        let mut votes = Votes::new(4);
+        let mut votes = Votes::new(4, 2);
         votes.add_silent();
-        let scores = votes.scores(labels(), 5.0);
+        let scores = votes.scores(labels(), 5.0, 0.0);
         assert!(scores.silence);
         assert_eq!(scores.probabilities(), [0.25; 4]);
         assert_eq!(scores.label(), None);
@@ -223,6 +248,21 @@ mod tests {
         assert!((few.probabilities().iter().sum::<f32>() - 1.0).abs() < 1e-6, "{few:?}");
         assert_eq!(few.label(), Some("happy"));
         assert_eq!(scores.restrict(&["sad"]).unwrap().probabilities(), [1.0]);
+    }
+
+    #[test]
+    fn an_answer_below_the_models_confidence_is_uncertain() {
+        let mut votes = Votes::new(4, 2);
+        votes.add(&[1.0, 0.0, 0.0, 0.0], &[1.0, 2.0], 1.0);
+        let top = votes.scores(labels(), 1.0, 0.0).probabilities()[0];
+        for (uncertain_below, uncertain) in [(0.0, false), (top, false), (top + 1e-4, true), (1.0, true)] {
+            let scores = votes.scores(labels(), 1.0, uncertain_below);
+            assert_eq!(scores.uncertain(), uncertain, "{uncertain_below}");
+            assert!(!scores.restrict(&["sad"]).unwrap().uncertain());
+        }
+        let mut silent = Votes::new(4, 2);
+        silent.add_silent();
+        assert!(!silent.scores(labels(), 1.0, 1.0).uncertain());
     }
 
     #[test]

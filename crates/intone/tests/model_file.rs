@@ -16,6 +16,7 @@ fn meta() -> ModelMeta {
     let labels = ["angry", "disgust", "fear", "happy", "neutral", "sad"].map(String::from).to_vec();
     let mut meta = ModelMeta::new(Architecture::Vgg(VggConfig::reference()), front_end, labels);
     meta.temperature = 1.37;
+    meta.uncertain_below = 0.61;
     meta.provenance = Provenance {
         created: "2026-01-31T12:00:00Z".into(),
         commit: "a42b3d4".into(),
@@ -349,6 +350,14 @@ fn labels_must_be_names_and_fit_the_network() {
     }
     let error = labels(&["a", "b"]);
     assert!(matches!(error, ModelError::Architecture { .. }), "{error:?}");
+}
+
+#[test]
+fn a_confidence_to_be_certain_that_is_no_probability_is_refused() {
+    for confidence in [-0.1, 1.1, 1e39] {
+        let error = refusal_of(|meta| meta["uncertain_below"] = confidence.into());
+        assert!(error.to_string().contains("uncertain_below"), "{error}");
+    }
 }
 
 #[test]

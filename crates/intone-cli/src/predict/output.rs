@@ -38,10 +38,15 @@ pub(crate) struct Answer {
     #[serde(serialize_with = "as_map")]
     pub(crate) scores: Vec<(String, f32)>,
     pub(crate) silence: bool,
+    /// The model is too often wrong when it is this unsure.
+    pub(crate) uncertain: bool,
     /// Whole milliseconds.
     pub(crate) duration_s: f64,
     pub(crate) windows: usize,
     pub(crate) silent_windows: usize,
+    /// What the network decides by, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) embedding: Option<Vec<f32>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
 }
@@ -56,9 +61,11 @@ impl Answer {
             label: scores.label().map(str::to_owned),
             scores: kept.map(|(label, probability)| (label.to_owned(), probability)).collect(),
             silence: scores.silence,
+            uncertain: scores.uncertain(),
             duration_s: (scores.duration_s * 1e3).round() / 1e3,
             windows: scores.n_windows,
             silent_windows: scores.n_silent,
+            embedding: None,
             warnings,
         }
     }
@@ -125,7 +132,7 @@ impl Report {
             Format::Csv => {
                 let labels = self.labels.iter().map(String::as_str);
                 let fields = ["path", "label"].into_iter().chain(labels);
-                csv_line(out, fields.chain(["silence", "duration_s", "windows", "error"]))
+                csv_line(out, fields.chain(["silence", "uncertain", "duration_s", "windows", "error"]))
             }
         }
     }
@@ -169,7 +176,8 @@ impl Report {
         if answer.silence {
             return writeln!(out, "{path}  {length}  silence: there is nothing to be heard");
         }
-        writeln!(out, "{path}  {length}")?;
+        let remark = if answer.uncertain { "  uncertain: answers this unsure are often wrong" } else { "" };
+        writeln!(out, "{path}  {length}{remark}")?;
         for (label, probability) in answer.ranking() {
             let label_column = column(label, self.label_columns());
             let bar = bar(probability, 2 * BAR_COLUMNS);
@@ -203,7 +211,7 @@ impl Report {
             let label = self.style.paint(Ink::Class(label), &label_column);
             write!(out, "  {label} {:3.0} %", 100.0 * probability)?;
         }
-        writeln!(out)
+        writeln!(out, "{}", if answer.uncertain { "  uncertain" } else { "" })
     }
 
     fn record(&self, out: &mut impl Write, path: &Path, outcome: &Outcome) -> io::Result<()> {
@@ -215,12 +223,13 @@ impl Report {
                 [path, answer.label.clone().unwrap_or_default()]
                     .into_iter()
                     .chain(scores.map(Option::unwrap_or_default))
-                    .chain([answer.silence.to_string(), answer.duration_s.to_string()])
+                    .chain([answer.silence.to_string(), answer.uncertain.to_string()])
+                    .chain([answer.duration_s.to_string()])
                     .chain([answer.windows.to_string(), String::new()])
                     .collect()
             }
             Outcome::Error(error) => {
-                let nothing = std::iter::repeat_n(String::new(), self.labels.len() + 4);
+                let nothing = std::iter::repeat_n(String::new(), self.labels.len() + 5);
                 std::iter::once(path).chain(nothing).chain([error.clone()]).collect()
             }
         };
@@ -293,9 +302,11 @@ mod tests {
             label: best,
             scores: scores.iter().map(|(label, p)| ((*label).to_owned(), *p)).collect(),
             silence: false,
+            uncertain: false,
             duration_s,
             windows: 2,
             silent_windows: 0,
+            embedding: None,
             warnings: vec![],
         })
     }
@@ -360,13 +371,34 @@ calls/one, two.wav  2.1 s
     }
 
     #[test]
+    fn an_uncertain_answer_says_so_in_every_form() {
+        let mut unsure = answer(&[("angry", 0.5), ("sad", 0.5)], 1.0);
+        if let Outcome::Answer(unsure) = &mut unsure {
+            unsure.uncertain = true;
+        }
+        let one = [("a.wav", unsure.clone())];
+        let chart = written(Format::Table, None, &one);
+        assert!(
+            chart.starts_with("a.wav  1.0 s  uncertain: answers this unsure are often wrong\n"),
+            "{chart}"
+        );
+        let table = written(Format::Table, None, &[one[0].clone(), ("b.wav", answer(&[("sad", 1.0)], 1.0))]);
+        assert!(
+            table.contains("50 %       1.0 s  uncertain\n") && table.contains("100 %       1.0 s\n"),
+            "{table}"
+        );
+        assert!(written(Format::Jsonl, None, &one).contains("\"uncertain\":true"));
+        assert!(written(Format::Csv, None, &one).contains(",false,true,1,2,"));
+    }
+
+    #[test]
     fn jsonl_has_one_object_a_line() {
         let expected = concat!(
             r#"{"path":"calls/one, two.wav","label":"angry","scores":{"angry":0.75,"sad":0.25},"#,
-            r#""silence":false,"duration_s":2.1,"windows":2,"silent_windows":0}"#,
+            r#""silence":false,"uncertain":false,"duration_s":2.1,"windows":2,"silent_windows":0}"#,
             "\n",
             r#"{"path":"calls/quiet.wav","label":null,"scores":{"angry":0.5,"sad":0.5},"#,
-            r#""silence":true,"duration_s":4000.0,"windows":1,"silent_windows":1,"#,
+            r#""silence":true,"uncertain":false,"duration_s":4000.0,"windows":1,"silent_windows":1,"#,
             r#""warnings":["it ends too early"]}"#,
             "\n",
             r#"{"path":"bad\u001b[31m.wav","error":"no \"audio\",\nsorry"}"#,
@@ -391,10 +423,10 @@ calls/one, two.wav  2.1 s
     #[test]
     fn csv_has_a_column_for_each_class() {
         let expected = "\
-path,label,angry,sad,silence,duration_s,windows,error
-\"calls/one, two.wav\",angry,0.75,0.25,false,2.1,2,
-calls/quiet.wav,,0.5,0.5,true,4000,1,
-bad\x1b[31m.wav,,,,,,,\"no \"\"audio\"\",
+path,label,angry,sad,silence,uncertain,duration_s,windows,error
+\"calls/one, two.wav\",angry,0.75,0.25,false,false,2.1,2,
+calls/quiet.wav,,0.5,0.5,true,false,4000,1,
+bad\x1b[31m.wav,,,,,,,,\"no \"\"audio\"\",
 sorry\"
 ";
         assert_eq!(written(Format::Csv, None, &outcomes()), expected);

@@ -3,24 +3,27 @@
 //! Two convolutions over time, the second of which halves the number of frames; sinusoidal positions; pre-norm Transformer
 //! blocks. Above them a softmax-weighted sum of the layers' outputs, each layer-normalised without parameters (as SUPERB
 //! does; Yang et al. 2021); attentive statistics pooling (Okabe et al. 2018): mean and standard deviation over time,
-//! weighted by a small network; and a multi-layer perceptron.
+//! weighted by a small network, and standardised over the training set; and a multi-layer perceptron.
 //!
 //! Only a clip's own frames are encoded, and positions begin at 0: Whisper's filling up to 30 s is left out.
 
 use super::{EncoderConfig, ModelError, Weights};
 use crate::nn::attention::{self, Heads};
 use crate::nn::linear::{Packed, add_to_rows, bias_gelu, layer_norm};
+use crate::nn::pooling::{self, softmax};
 
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "train")]
-pub use train::{ClipBatch, EncoderNetwork};
+pub use train::{ClipBatch, EncoderNetwork, FrozenClip, FrozenEncoder};
 
 /// Longest period of the sinusoidal positions, in units of `2 pi` rows.
 const MAX_TIMESCALE: f64 = 10_000.0;
 
-/// What is added to the variance before the square root, so that the standard deviation of one row has a gradient.
-pub(crate) const POOLING_EPSILON: f32 = 1e-5;
+/// What is pooled is brought to mean 0 and deviation 1 over the training set: less this, times that. These two are
+/// statistics, not learned.
+pub(crate) const POOLED_MEAN: &str = "pooling.mean";
+pub(crate) const POOLED_SCALE: &str = "pooling.scale";
 
 /// Name and shape of every tensor of the network, in the order of computation.
 pub(crate) fn tensors(config: &EncoderConfig) -> Vec<(String, Vec<usize>)> {
@@ -50,6 +53,8 @@ pub(crate) fn tensors(config: &EncoderConfig) -> Vec<(String, Vec<usize>)> {
     put("pooling.hidden.weight", &[pooling, c]);
     put("pooling.hidden.bias", &[pooling]);
     put("pooling.score.weight", &[1, pooling]);
+    put(POOLED_MEAN, &[2 * c]);
+    put(POOLED_SCALE, &[2 * c]);
     let mut n_in = 2 * c;
     for (i, &n) in config.dense.iter().enumerate() {
         put(&format!("dense.{i}.weight"), &[n, n_in]);
@@ -63,7 +68,9 @@ pub(crate) fn tensors(config: &EncoderConfig) -> Vec<(String, Vec<usize>)> {
 
 /// Number of trainable parameters.
 pub fn n_parameters(config: &EncoderConfig) -> usize {
-    tensors(config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    let learned =
+        tensors(config).into_iter().filter(|(name, _)| ![POOLED_MEAN, POOLED_SCALE].contains(&name.as_str()));
+    learned.map(|(_, shape)| shape.iter().product::<usize>()).sum()
 }
 
 /// Sinusoidal positions `[n, c]`: sines in the first half of each row, cosines in the second.
@@ -175,6 +182,8 @@ pub(super) struct Encoder {
     mix: Vec<f32>,
     pooling_hidden: Linear,
     pooling_score: Vec<f32>,
+    pooled_mean: Vec<f32>,
+    pooled_scale: Vec<f32>,
     dense: Vec<Linear>,
     output: Linear,
 }
@@ -202,6 +211,8 @@ impl Encoder {
         let mix = softmax(&weights.take("mix", &[n_blocks + 1])?);
         let pooling_hidden = Linear::take(&mut weights, "pooling.hidden", pooling, c)?;
         let pooling_score = weights.take("pooling.score.weight", &[1, pooling])?;
+        let pooled_mean = weights.take(POOLED_MEAN, &[2 * c])?;
+        let pooled_scale = weights.take(POOLED_SCALE, &[2 * c])?;
         let mut n_in = 2 * c;
         let mut dense = Vec::with_capacity(config.dense.len());
         for (i, &n) in config.dense.iter().enumerate() {
@@ -221,60 +232,54 @@ impl Encoder {
             mix,
             pooling_hidden,
             pooling_score,
+            pooled_mean,
+            pooled_scale,
             dense,
             output,
         })
     }
 
-    /// Windows `[n, n_mels, n_frames]` to logits `[n, n_classes]`.
-    pub(super) fn logits(&self, windows: &[f32], n: usize) -> Vec<f32> {
-        let mut x = self.embed(windows, n);
+    /// Values of an embedding.
+    pub(super) fn n_embedding(&self) -> usize {
+        2 * self.heads.c
+    }
+
+    /// Embeddings `[n, 2 c]` to logits `[n, n_classes]`.
+    pub(super) fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32> {
+        let mut x = embeddings.to_vec();
         for layer in &self.dense {
             x = layer.apply_gelu(&x, n, x.len() / n);
         }
         self.output.apply(&x, n)
     }
 
-    /// Windows `[n, n_mels, n_frames]` to what is pooled of each, `[n, 2 c]`: means, then standard deviations.
+    /// Windows `[n, n_mels, n_frames]` to what is pooled of each, `[n, 2 c]`: means, then standard deviations, both
+    /// standardised.
     pub(super) fn embed(&self, windows: &[f32], n: usize) -> Vec<f32> {
         let c = self.heads.c;
-        let unit = Norm { gamma: vec![1.0; c], beta: vec![0.0; c] };
         let mut mixed = Vec::new();
-        self.layers(windows, n, &mut |layer, x| {
+        self.normalised_layers(windows, n, &mut |layer, x| {
             mixed.resize(x.len(), 0.0);
-            for (sum, x) in mixed.iter_mut().zip(unit.apply(x)) {
-                *sum += self.mix[layer] * x;
-            }
+            mixed.iter_mut().zip(x).for_each(|(sum, x)| *sum += self.mix[layer] * x);
         });
-        let rows = mixed.len() / c / n;
-        let hidden = self.pooling_hidden.apply(&mixed, n * rows);
-        let mut pooled = Vec::with_capacity(n * 2 * c);
-        for (x, hidden) in
-            mixed.chunks_exact(rows * c).zip(hidden.chunks_exact(rows * self.pooling_score.len()))
-        {
-            pooled.extend(self.pool(x, hidden));
-        }
-        pooled
-    }
-
-    /// Attentive statistics of one window's rows `[rows, c]`.
-    fn pool(&self, x: &[f32], hidden: &[f32]) -> Vec<f32> {
+        let n_rows = mixed.len() / c;
+        let hidden = self.pooling_hidden.apply(&mixed, n_rows);
         let score = |hidden: &[f32]| -> f32 {
             hidden.iter().zip(&self.pooling_score).map(|(h, weight)| h.tanh() * weight).sum()
         };
         let scores: Vec<f32> = hidden.chunks_exact(self.pooling_score.len()).map(score).collect();
-        let c = self.heads.c;
-        let (mut mean, mut square) = (vec![0.0f32; c], vec![0.0f32; c]);
-        for (x, weight) in x.chunks_exact(c).zip(softmax(&scores)) {
-            for i in 0..c {
-                mean[i] += weight * x[i];
-                square[i] += weight * x[i] * x[i];
-            }
+        let mut pooled = pooling::forward(&mixed, &scores, c, &vec![n_rows / n; n]);
+        for clip in pooled.chunks_exact_mut(2 * c) {
+            let standard = self.pooled_mean.iter().zip(&self.pooled_scale);
+            clip.iter_mut().zip(standard).for_each(|(x, (mean, scale))| *x = (*x - mean) * scale);
         }
-        let deviation =
-            |(square, mean): (f32, &f32)| ((square - mean * mean).max(0.0) + POOLING_EPSILON).sqrt();
-        let deviations: Vec<f32> = square.into_iter().zip(&mean).map(deviation).collect();
-        mean.into_iter().chain(deviations).collect()
+        pooled
+    }
+
+    /// As [`layers`](Encoder::layers), each row layer-normalised without parameters.
+    fn normalised_layers(&self, windows: &[f32], n: usize, visit: &mut dyn FnMut(usize, &[f32])) {
+        let unit = Norm { gamma: vec![1.0; self.heads.c], beta: vec![0.0; self.heads.c] };
+        self.layers(windows, n, &mut |layer, x| visit(layer, &unit.apply(x)));
     }
 
     /// Calls `visit` with the input of the first block and the output of every block, `[n * rows, c]`.
@@ -320,14 +325,6 @@ fn padded_rows(x: &[f32], c: usize) -> Vec<f32> {
     let mut padded = vec![0.0; x.len() + 2 * c];
     padded[c..c + x.len()].copy_from_slice(x);
     padded
-}
-
-/// `e^x` over its sum.
-fn softmax(x: &[f32]) -> Vec<f32> {
-    let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = x.iter().map(|x| (x - top).exp()).collect();
-    let total: f32 = powers.iter().sum();
-    powers.into_iter().map(|x| x / total).collect()
 }
 
 #[cfg(test)]
@@ -414,40 +411,12 @@ mod tests {
         for n_frames in [1, 2, 7, 40] {
             let windows: Vec<f32> =
                 (0..3 * config.n_mels * n_frames).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
-            let together = encoder.logits(&windows, 3);
-            let each = windows.chunks(config.n_mels * n_frames).flat_map(|window| encoder.logits(window, 1));
+            let logits = |windows: &[f32], n: usize| encoder.classify(&encoder.embed(windows, n), n);
+            let together = logits(&windows, 3);
+            let each = windows.chunks(config.n_mels * n_frames).flat_map(|window| logits(window, 1));
             for (a, b) in together.iter().zip(each) {
                 assert!((a - b).abs() < 1e-5 && a.is_finite(), "{n_frames} frames: {a} {b}");
             }
-        }
-    }
-
-    #[test]
-    fn pooling_is_the_weighted_mean_and_deviation() {
-        let (encoder, config) = encoder();
-        let c = config.width;
-        // Equal scores: the plain mean and standard deviation over time.
-        let x: Vec<f32> = (0..5 * c).map(|i| (i % 7) as f32 - (i / c) as f32).collect();
-        let pooled = encoder.pool(&x, &vec![0.0; 5 * config.pooling]);
-        for i in 0..c {
-            let column: Vec<f32> = (0..5).map(|t| x[t * c + i]).collect();
-            let mean = column.iter().sum::<f32>() / 5.0;
-            let var = column.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 5.0;
-            assert!((pooled[i] - mean).abs() < 1e-5);
-            assert!((pooled[c + i] - (var + POOLING_EPSILON).sqrt()).abs() < 1e-4, "{} {var}", pooled[c + i]);
-        }
-        // One row with all the weight: its values, and no deviation.
-        let mut hidden = vec![0.0; 5 * config.pooling];
-        for (h, weight) in hidden[3 * config.pooling..].iter_mut().zip(&encoder.pooling_score) {
-            *h = 100.0 * weight.signum();
-        }
-        let strong = Encoder {
-            pooling_score: encoder.pooling_score.iter().map(|w| 1e3 * w).collect(),
-            ..encoder.clone()
-        };
-        let pooled = strong.pool(&x, &hidden);
-        for i in 0..c {
-            assert!((pooled[i] - x[3 * c + i]).abs() < 1e-5 && pooled[c + i] < 0.01);
         }
     }
 

@@ -146,6 +146,13 @@ pub enum ModelError {
         label: String,
     },
 
+    /// A confidence to be certain that is no probability.
+    #[error("uncertain_below {actual}; expected 0 to 1")]
+    UncertainBelow {
+        /// The confidence that came.
+        actual: f32,
+    },
+
     /// A calibration temperature outside of
     /// [`MIN_TEMPERATURE`](super::meta::MIN_TEMPERATURE)..=[`MAX_TEMPERATURE`](super::meta::MAX_TEMPERATURE).
     #[error("temperature {actual}; expected {min} to {max}")]

@@ -49,6 +49,9 @@ pub struct ModelMeta {
     /// Calibration: the logits are divided by this before the softmax. 1 where nothing was calibrated.
     #[serde(default = "uncalibrated")]
     pub temperature: f32,
+    /// An answer whose highest probability is below this is uncertain; at most 1. 0 where nothing was chosen.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub uncertain_below: f32,
     /// Where the model comes from.
     #[serde(default)]
     pub provenance: Provenance,
@@ -63,6 +66,7 @@ impl ModelMeta {
             front_end,
             labels,
             temperature: uncalibrated(),
+            uncertain_below: 0.0,
             provenance: Provenance::default(),
         }
     }
@@ -79,6 +83,9 @@ impl ModelMeta {
         if !(MIN_TEMPERATURE..=MAX_TEMPERATURE).contains(&self.temperature) {
             let (min, max) = (MIN_TEMPERATURE, MAX_TEMPERATURE);
             return Err(ModelError::Temperature { min, max, actual: self.temperature });
+        }
+        if !(0.0..=1.0).contains(&self.uncertain_below) {
+            return Err(ModelError::UncertainBelow { actual: self.uncertain_below });
         }
         self.front_end.validate().map_err(|error| ModelError::FrontEnd(Box::new(error)))?;
         self.architecture.validate()?;
@@ -288,6 +295,10 @@ pub struct CorpusInfo {
     pub hash: String,
     /// Its licence.
     pub licence: String,
+}
+
+fn is_zero(x: &f32) -> bool {
+    *x == 0.0
 }
 
 fn uncalibrated() -> f32 {

@@ -13,7 +13,7 @@ pub use error::ModelError;
 pub use file::{ModelFile, Precision, Tensor, Weights};
 pub use meta::{Architecture, CorpusInfo, EncoderConfig, ModelMeta, Provenance, VggConfig};
 #[cfg(feature = "train")]
-pub use train::Update;
+pub use train::{Parameter, Update, Values};
 pub use whisper::WhisperEncoder;
 
 use std::collections::BTreeMap;
@@ -58,6 +58,22 @@ impl Model {
     /// # Errors
     /// If there are not `n` whole windows, or none.
     pub fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
+        Ok(self.classify(&self.embed(windows, n)?, n))
+    }
+
+    /// Number of values of an embedding.
+    pub fn n_embedding(&self) -> usize {
+        match &self.network {
+            AnyNetwork::Vgg(network) => network.n_embedding(),
+            AnyNetwork::Encoder(encoder) => encoder.n_embedding(),
+        }
+    }
+
+    /// Embeddings `[n, n_embedding]` of the same windows: what the last layers decide by.
+    ///
+    /// # Errors
+    /// As [`Model::logits`].
+    pub fn embed(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
         let window = windows.len() / n.max(1);
         let n_frames = window / self.n_mels;
         let fits = match self.network {
@@ -72,8 +88,20 @@ impl Model {
             });
         }
         Ok(match &self.network {
-            AnyNetwork::Vgg(network) => network.forward(windows, n),
-            AnyNetwork::Encoder(encoder) => encoder.logits(windows, n),
+            AnyNetwork::Vgg(network) => network.embed(windows, n),
+            AnyNetwork::Encoder(encoder) => encoder.embed(windows, n),
         })
+    }
+
+    /// Logits `[n, n_classes]` of `n` embeddings.
+    ///
+    /// # Panics
+    /// If there are not `n` whole embeddings, or none.
+    pub fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32> {
+        assert!(n > 0 && embeddings.len() == n * self.n_embedding(), "{n} whole embeddings");
+        match &self.network {
+            AnyNetwork::Vgg(network) => network.classify(embeddings, n),
+            AnyNetwork::Encoder(encoder) => encoder.classify(embeddings, n),
+        }
     }
 }

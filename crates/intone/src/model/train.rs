@@ -1,10 +1,27 @@
 //! What the networks that can be trained have in common: parameters and their way to and from plain numbers.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
-/// What an optimiser sees of one parameter: its name in the model file, its values, and their gradient.
-pub type Update<'a> = &'a mut dyn FnMut(&str, &mut [f32], &[f32]);
+/// What an optimiser sees of a parameter that has a gradient. The values of a convolution over time come in the order of
+/// computation, taps first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// Its name in the model file.
+    pub name: String,
+    /// Its values, to be moved.
+    pub values: Vec<f32>,
+    /// Their gradient.
+    pub gradient: Vec<f32>,
+}
+
+/// Values of parameters by name, in the order of [`Parameter::values`].
+pub type Values = BTreeMap<String, Vec<f32>>;
+
+/// What moves the parameters of a network: all of one step at once.
+pub type Update<'a> = &'a mut dyn FnMut(&mut [Parameter]);
 
 pub(super) fn parameter<const D: usize>(
     values: Vec<f32>,
@@ -41,33 +58,56 @@ pub(super) fn read_all(module: &impl Module) -> Vec<Vec<f32>> {
     read.0
 }
 
-/// Calls `update` with every parameter that has a gradient; `names` are those of all parameters, in the order in which
-/// the module declares them.
+/// Calls `update` with every parameter that has a gradient, and takes over what it has moved; `names` are those of all
+/// parameters, in the order in which the module declares them.
 pub(super) fn update_all<M: Module>(
     module: &mut M,
     names: impl Iterator<Item = String>,
     gradients: &mut Gradients,
     update: Update<'_>,
 ) {
-    struct Move<'a, I> {
-        names: I,
+    struct Collect<'a> {
+        names: std::slice::Iter<'a, String>,
         gradients: &'a mut Gradients,
-        update: Update<'a>,
+        parameters: Vec<Parameter>,
     }
-    impl<I: Iterator<Item = String>> ModuleMapper for Move<'_, I> {
-        fn map_float<const D: usize>(&mut self, mut parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
             let name = self.names.next().expect("as many names as parameters");
             let tensor = parameter.val();
             if let Some(gradient) = tensor.grad_remove(self.gradients) {
-                let (device, shape) = (tensor.device(), tensor.dims());
-                let mut data = values(tensor);
-                (self.update)(&name, &mut data, &values(gradient));
-                set(&mut parameter, TensorData::new(data, shape), &device, true);
+                let (name, gradient) = (name.clone(), values(gradient));
+                self.parameters.push(Parameter { name, values: values(tensor), gradient });
+            }
+        }
+    }
+    let names: Vec<String> = names.collect();
+    let mut collect = Collect { names: names.iter(), gradients, parameters: Vec::new() };
+    module.visit(&mut collect);
+    let mut parameters = collect.parameters;
+    update(&mut parameters);
+    let moved = parameters.into_iter().map(|parameter| (parameter.name, parameter.values)).collect();
+    replace_all(module, names.into_iter(), moved);
+}
+
+/// Puts these values in place of those that the parameters of these names have.
+pub(super) fn replace_all<M: Module>(module: &mut M, names: impl Iterator<Item = String>, values: Values) {
+    struct Replace<I> {
+        names: I,
+        values: Values,
+    }
+    impl<I: Iterator<Item = String>> ModuleMapper for Replace<I> {
+        fn map_float<const D: usize>(&mut self, mut parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let name = self.names.next().expect("as many names as parameters");
+            if let Some(values) = self.values.remove(&name) {
+                let old = parameter.val();
+                let (device, shape) = (old.device(), old.dims());
+                set(&mut parameter, TensorData::new(values, shape), &device, true);
             }
             parameter
         }
     }
-    *module = module.clone().map(&mut Move { names, gradients, update });
+    *module = module.clone().map(&mut Replace { names, values });
 }
 
 /// A well-mixed 32-bit seed for one layer of one step (the finaliser of SplitMix64, Steele et al. 2014).

@@ -74,7 +74,7 @@ pub(crate) fn backward(heads: Heads, lengths: &[usize], qkv: &[f32], d_out: &[f3
 }
 
 /// The rows of each clip.
-fn split_rows<'a>(lengths: &[usize], c: usize, mut x: &'a [f32]) -> Vec<&'a [f32]> {
+pub(super) fn split_rows<'a>(lengths: &[usize], c: usize, mut x: &'a [f32]) -> Vec<&'a [f32]> {
     let split = lengths.iter().map(|n| {
         let (clip, rest) = x.split_at(n * c);
         x = rest;
@@ -83,7 +83,7 @@ fn split_rows<'a>(lengths: &[usize], c: usize, mut x: &'a [f32]) -> Vec<&'a [f32
     split.collect()
 }
 
-fn split_rows_mut<'a>(lengths: &[usize], c: usize, mut x: &'a mut [f32]) -> Vec<&'a mut [f32]> {
+pub(super) fn split_rows_mut<'a>(lengths: &[usize], c: usize, mut x: &'a mut [f32]) -> Vec<&'a mut [f32]> {
     let split = lengths.iter().map(|n| {
         let (clip, rest) = std::mem::take(&mut x).split_at_mut(n * c);
         x = rest;

@@ -69,7 +69,7 @@ pub(crate) struct DenseLayer {
     pub(crate) relu: bool,
 }
 
-/// A whole network.
+/// A whole network: convolutions, and dense layers, one at least.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     pub(crate) convs: Vec<ConvLayer>,
@@ -77,8 +77,23 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// `x` `[n, height, width]` -> `[n, n_out]`.
-    pub(crate) fn forward(&self, x: &[f32], n: usize) -> Vec<f32> {
+    /// Values that the last layer sees.
+    pub(crate) fn n_embedding(&self) -> usize {
+        let last = self.output();
+        last.weight.len() / last.bias.len()
+    }
+
+    fn output(&self) -> &DenseLayer {
+        self.dense.last().expect("the last layer is a dense one")
+    }
+
+    /// What the last layer sees, `[n, n_embedding]`, to `[n, n_out]`.
+    pub(crate) fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32> {
+        self.output().forward(embeddings, n)
+    }
+
+    /// `x` `[n, height, width]` to what the last layer sees, `[n, n_embedding]`.
+    pub(crate) fn embed(&self, x: &[f32], n: usize) -> Vec<f32> {
         let mut x = x.to_vec();
         // The normalisation and ReLU of a layer are applied when the next one reads it.
         let mut pending: Option<&Affine> = None;
@@ -95,7 +110,7 @@ impl Network {
                 pending = None;
             }
         }
-        for layer in &self.dense {
+        for layer in &self.dense[..self.dense.len() - 1] {
             let out = layer.forward(&x, n);
             buffer::put(std::mem::replace(&mut x, out));
         }

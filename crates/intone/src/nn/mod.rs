@@ -11,6 +11,7 @@ mod conv;
 pub(crate) mod infer;
 pub(crate) mod linear;
 mod norm;
+pub(crate) mod pooling;
 mod simd;
 
 #[cfg(feature = "train")]

@@ -14,6 +14,7 @@ use super::attention::{self, Heads};
 use super::autodiff::{register, tracked};
 use super::linear;
 use super::ops::{FlexFloat, shape_of, slices, tensor};
+use super::pooling;
 use super::simd::buffer;
 
 /// Layers on rows.
@@ -45,6 +46,9 @@ pub(crate) trait RowOps: Backend {
     /// What a convolution over three rows in steps of two sees, zeros around each clip: `[rows, c]` ->
     /// `[rows / 2 rounded up for each clip, 3 c]`.
     fn row_unfold(x: FloatTensor<Self>, lengths: Vec<usize>) -> FloatTensor<Self>;
+
+    /// Attentive statistics of each clip: `x` `[rows, c]`, `scores` `[rows, 1]` -> `[n, 2 c]`.
+    fn row_pool(x: FloatTensor<Self>, scores: FloatTensor<Self>, lengths: Vec<usize>) -> FloatTensor<Self>;
 }
 
 /// The ways back.
@@ -84,6 +88,14 @@ pub(super) trait RowGrad: RowOps {
 
     /// -> by `x`.
     fn row_unfold_grad(lengths: &[usize], grad: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// -> by `x`, by `scores`.
+    fn row_pool_grad(
+        x: FloatTensor<Self>,
+        scores: FloatTensor<Self>,
+        lengths: &[usize],
+        grad: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2];
 }
 
 impl RowOps for Flex {
@@ -132,6 +144,12 @@ impl RowOps for Flex {
         let out = linear::unfold(x, c, &lengths);
         let n = out.len() / (3 * c);
         tensor(out, &[n, 3 * c])
+    }
+
+    fn row_pool(x: FlexFloat, scores: FlexFloat, lengths: Vec<usize>) -> FlexFloat {
+        let c = shape_of(&x)[1];
+        slices!(x, scores);
+        tensor(pooling::forward(x, scores, c, &lengths), &[lengths.len(), 2 * c])
     }
 }
 
@@ -187,6 +205,13 @@ impl RowGrad for Flex {
         let by_x = linear::fold(grad, c, lengths);
         let n = by_x.len() / c;
         tensor(by_x, &[n, c])
+    }
+
+    fn row_pool_grad(x: FlexFloat, scores: FlexFloat, lengths: &[usize], grad: FlexFloat) -> [FlexFloat; 2] {
+        let (x_shape, scores_shape) = (shape_of(&x), shape_of(&scores));
+        slices!(x, scores, grad);
+        let (by_x, by_scores) = pooling::backward(x, scores, x_shape[1], lengths, grad);
+        [tensor(by_x, &x_shape), tensor(by_scores, &scores_shape)]
     }
 }
 
@@ -271,6 +296,19 @@ impl<B: RowGrad> Backward<B, 1> for UnfoldGrad {
     }
 }
 
+#[derive(Debug)]
+struct PoolGrad;
+
+impl<B: RowGrad> Backward<B, 2> for PoolGrad {
+    type State = ([FloatTensor<B>; 2], Vec<usize>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let ([x, scores], lengths) = ops.state;
+        register!(grads, ops.parents, B::row_pool_grad(x, scores, &lengths, grad).map(Some));
+    }
+}
+
 impl<B: RowGrad, C: CheckpointStrategy> RowOps for Autodiff<B, C> {
     fn row_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         let (px, pw) = (x.primitive().clone(), weight.primitive().clone());
@@ -313,5 +351,15 @@ impl<B: RowGrad, C: CheckpointStrategy> RowOps for Autodiff<B, C> {
     fn row_unfold(x: FloatTensor<Self>, lengths: Vec<usize>) -> FloatTensor<Self> {
         let p = x.primitive().clone();
         tracked!(UnfoldGrad, [x], lengths.clone(), B::row_unfold(p, lengths))
+    }
+
+    fn row_pool(x: FloatTensor<Self>, scores: FloatTensor<Self>, lengths: Vec<usize>) -> FloatTensor<Self> {
+        let (px, ps) = (x.primitive().clone(), scores.primitive().clone());
+        tracked!(
+            PoolGrad,
+            [x, scores],
+            ([px.clone(), ps.clone()], lengths.clone()),
+            B::row_pool(px, ps, lengths)
+        )
     }
 }

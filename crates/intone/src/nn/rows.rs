@@ -67,11 +67,21 @@ pub(crate) fn unfold(x: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::row_unfold(x.into_dispatch(), lengths.to_vec()))
 }
 
+/// Attentive statistics of each clip: `x` `[rows, c]` and `scores` `[rows, 1]` -> `[n, 2 c]`, means, then standard
+/// deviations.
+pub(crate) fn pool(x: Tensor<2>, scores: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+    if !on_cpu(&x.device()) {
+        return composed::pool(x, scores, lengths);
+    }
+    Tensor::from_dispatch(Dispatch::row_pool(x.into_dispatch(), scores.into_dispatch(), lengths.to_vec()))
+}
+
 /// The same layers from the framework's operations, for every device.
 mod composed {
     use burn::tensor::activation::{gelu, softmax};
 
     use super::*;
+    use crate::nn::pooling::POOLING_EPSILON;
     use crate::nn::simd::LAYER_NORM_EPSILON;
 
     pub(super) fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
@@ -116,6 +126,17 @@ mod composed {
             Tensor::cat(vec![pairs(0), pairs(2).slice([0..n_out, 0..c])], 1)
         });
         Tensor::cat(clips, 0)
+    }
+
+    pub(super) fn pool(x: Tensor<2>, scores: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+        let weights = each_clip(&scores, lengths, |scores, _| softmax(scores, 0));
+        let clips = each_clip(&x, lengths, |x, _| x);
+        let pooled = clips.into_iter().zip(weights).map(|(x, weight)| {
+            let mean = (x.clone() * weight.clone()).sum_dim(0);
+            let var = ((x - mean.clone()).square() * weight).sum_dim(0);
+            Tensor::cat(vec![mean, (var + POOLING_EPSILON).sqrt()], 1)
+        });
+        Tensor::cat(pooled.collect(), 0)
     }
 
     /// The rows of each clip through `f`.
@@ -216,6 +237,18 @@ mod tests {
             std::slice::from_ref(&x),
             || unfold(x.clone(), &lengths),
             || composed::unfold(x.clone(), &lengths),
+        );
+    }
+
+    #[test]
+    fn pooling_and_its_gradients_are_those_of_the_framework() {
+        let lengths = [70, 1, 34];
+        let (x, scores) = (leaf([105, 48], 1), leaf([105, 1], 2));
+        compare(
+            "pool",
+            &[x.clone(), scores.clone()],
+            || pool(x.clone(), scores.clone(), &lengths),
+            || composed::pool(x.clone(), scores.clone(), &lengths),
         );
     }
 

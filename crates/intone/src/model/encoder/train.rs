@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use burn::module::{Module, Param};
 use burn::tensor::activation::{softmax, tanh};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
-use super::{POOLING_EPSILON, padded_frames, positions, rows_of, taps_first, tensors};
-use crate::model::train::{mix_seed, parameter, read_all, update_all};
-use crate::model::{EncoderConfig, ModelError, Tensor as Weights, Update, Weights as FileWeights};
+use super::{Encoder, POOLED_MEAN, POOLED_SCALE, padded_frames, positions, rows_of, taps_first, tensors};
+use crate::model::train::{mix_seed, parameter, read_all, replace_all, update_all, values};
+use crate::model::{EncoderConfig, ModelError, Tensor as Weights, Update, Values, Weights as FileWeights};
 use crate::nn::layers::dropout;
-use crate::nn::rows::{LayerGain, attention, bias_gelu, layer_norm, linear, linear_bias, unfold};
+use crate::nn::rows::{LayerGain, attention, bias_gelu, layer_norm, linear, linear_bias, pool, unfold};
 
 /// The network, for training and as the definition that inference is made from.
 #[derive(Module, Debug)]
@@ -21,6 +23,8 @@ pub struct EncoderNetwork {
     mix: Param<Tensor<1>>,
     pooling_hidden: Linear,
     pooling_score: Param<Tensor<2>>,
+    pooled_mean: Param<Tensor<1>>,
+    pooled_scale: Param<Tensor<1>>,
     dense: Vec<Linear>,
     output: Linear,
 }
@@ -102,7 +106,7 @@ impl EncoderNetwork {
         for (name, shape) in tensors(config) {
             let n: usize = shape.iter().product();
             let fan_in: usize = shape[1..].iter().product();
-            let data = if name.ends_with(".gamma") {
+            let data = if name.ends_with(".gamma") || name == POOLED_SCALE {
                 vec![1.0; n]
             } else if shape.len() == 1 {
                 vec![0.0; n]
@@ -167,6 +171,9 @@ impl EncoderNetwork {
         let pooling_hidden = linear(&mut weights, "pooling.hidden", pooling, c)?;
         let score = weights.take("pooling.score.weight", &[1, pooling])?;
         let pooling_score = parameter(score, [1, pooling], device);
+        let statistics = |data| parameter(data, [2 * c], device).set_require_grad(false);
+        let pooled_mean = statistics(weights.take(POOLED_MEAN, &[2 * c])?);
+        let pooled_scale = statistics(weights.take(POOLED_SCALE, &[2 * c])?);
         let mut n_in = 2 * c;
         let mut dense = Vec::with_capacity(config.dense.len());
         for (i, &n) in config.dense.iter().enumerate() {
@@ -175,7 +182,18 @@ impl EncoderNetwork {
         }
         let output = linear(&mut weights, "output", n_classes, n_in)?;
         weights.finish()?;
-        Ok(EncoderNetwork { conv1, conv2, blocks, mix, pooling_hidden, pooling_score, dense, output })
+        Ok(EncoderNetwork {
+            conv1,
+            conv2,
+            blocks,
+            mix,
+            pooling_hidden,
+            pooling_score,
+            pooled_mean,
+            pooled_scale,
+            dense,
+            output,
+        })
     }
 
     /// All tensors, as they lie in a model file.
@@ -200,6 +218,62 @@ impl EncoderNetwork {
     ) -> Tensor<2> {
         let (rows, lengths) = self.encode(config, batch);
         self.head(rows, &lengths, dropout_rate, seed)
+    }
+
+    /// As [`forward`](EncoderNetwork::forward), but from what the frozen encoder said of the clips: only the head has
+    /// gradients.
+    pub fn forward_frozen(
+        &self,
+        config: &EncoderConfig,
+        clips: &[&FrozenClip],
+        dropout_rate: f64,
+        seed: u64,
+    ) -> Tensor<2> {
+        let (mixed, lengths) = self.mix_frozen(config, clips);
+        self.head(mixed, &lengths, dropout_rate, seed)
+    }
+
+    /// Takes the statistics that what is pooled is standardised with from these clips.
+    pub fn standardise(&mut self, config: &EncoderConfig, clips: &[FrozenClip]) {
+        /// Clips that are pooled together.
+        const BATCH: usize = 64;
+        let n_pooled = 2 * config.width;
+        let mut sums = vec![(0.0f64, 0.0f64); n_pooled];
+        for clips in clips.chunks(BATCH) {
+            let (mixed, lengths) = self.mix_frozen(config, &clips.iter().collect::<Vec<_>>());
+            let pooled = values(self.pool(mixed, &lengths));
+            for clip in pooled.chunks_exact(n_pooled) {
+                for ((sum, square), x) in sums.iter_mut().zip(clip) {
+                    *sum += f64::from(*x);
+                    *square += f64::from(*x).powi(2);
+                }
+            }
+        }
+        let n = clips.len().max(1) as f64;
+        let mean = sums.iter().map(|(sum, _)| (sum / n) as f32).collect();
+        let deviation = |(sum, square): &(f64, f64)| (square / n - (sum / n).powi(2)).max(0.0).sqrt();
+        // What hardly varies says nothing, and is not to be blown up.
+        let scale = sums.iter().map(|sums| (1.0 / deviation(sums).max(1e-4)) as f32).collect();
+        let device = self.mix.val().device();
+        let statistics = |data| parameter(data, [n_pooled], &device).set_require_grad(false);
+        (self.pooled_mean, self.pooled_scale) = (statistics(mean), statistics(scale));
+    }
+
+    fn mix_frozen(&self, config: &EncoderConfig, clips: &[&FrozenClip]) -> (Tensor<2>, Vec<usize>) {
+        let (c, n_layers, device) = (config.width, config.n_blocks + 1, self.mix.val().device());
+        let lengths: Vec<usize> = clips.iter().map(|clip| clip.0.len() / n_layers / c).collect();
+        let n_rows: usize = lengths.iter().sum();
+        let mut layers = vec![0.0; n_layers * n_rows * c];
+        for (layer, mut out) in layers.chunks_exact_mut(n_rows * c).enumerate() {
+            for (clip, &n) in clips.iter().zip(&lengths) {
+                let (of_clip, rest) = out.split_at_mut(n * c);
+                clip.0[layer * n * c..][..n * c].convert_to_f32_slice(of_clip);
+                out = rest;
+            }
+        }
+        let layers = Tensor::<2>::from_data(TensorData::new(layers, [n_layers, n_rows * c]), &device);
+        let mix = softmax(self.mix.val(), 0).reshape([1, n_layers]);
+        (mix.matmul(layers).reshape([n_rows, c]), lengths)
     }
 
     /// What the head sees: the weighted sum of the layers' outputs, and the rows of each clip.
@@ -231,19 +305,8 @@ impl EncoderNetwork {
     }
 
     fn head(&self, rows: Tensor<2>, lengths: &[usize], dropout_rate: f64, seed: u64) -> Tensor<2> {
-        let scores = linear(tanh(self.pooling_hidden.apply(rows.clone())), self.pooling_score.val());
-        let c = rows.dims()[1];
-        let mut first = 0;
-        let pooled = lengths.iter().map(|&n| {
-            let x = rows.clone().slice([first..first + n, 0..c]);
-            let weight = softmax(scores.clone().slice([first..first + n, 0..1]), 0);
-            first += n;
-            let mean = (x.clone() * weight.clone()).sum_dim(0);
-            let square = (x.square() * weight).sum_dim(0);
-            let var = (square - mean.clone().square()).clamp_min(0.0);
-            Tensor::cat(vec![mean, (var + POOLING_EPSILON).sqrt()], 1)
-        });
-        let mut x = Tensor::cat(pooled.collect(), 0);
+        let pooled = self.pool(rows, lengths);
+        let mut x = (pooled - self.pooled_mean.val().unsqueeze()) * self.pooled_scale.val().unsqueeze();
         for (i, dense) in self.dense.iter().enumerate() {
             x = dropout(x, dropout_rate, mix_seed(seed, i as u64));
             x = dense.gelu(x);
@@ -252,11 +315,56 @@ impl EncoderNetwork {
         self.output.apply(x)
     }
 
-    /// Calls `update` with every parameter that has a gradient, by the name it has in the model file. Values of a
-    /// convolution come in the order of computation, taps first.
+    fn pool(&self, rows: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+        let scores = linear(tanh(self.pooling_hidden.apply(rows.clone())), self.pooling_score.val());
+        pool(rows, scores, lengths)
+    }
+
+    /// Calls `update` with every parameter that has a gradient, by the name it has in the model file.
     pub fn update(&mut self, gradients: &mut Gradients, config: &EncoderConfig, update: Update<'_>) {
-        let names = tensors(config).into_iter().map(|(name, _)| name);
-        update_all(self, names, gradients, update);
+        update_all(self, names(config), gradients, update);
+    }
+
+    /// Puts these values in place of those that the parameters of these names have.
+    pub fn replace(&mut self, config: &EncoderConfig, values: Values) {
+        replace_all(self, names(config), values);
+    }
+}
+
+fn names(config: &EncoderConfig) -> impl Iterator<Item = String> {
+    tensors(config).into_iter().map(|(name, _)| name)
+}
+
+/// An encoder that stays as it is, for training the head above it.
+#[derive(Debug, Clone)]
+pub struct FrozenEncoder(Encoder);
+
+/// What a [`FrozenEncoder`] says of one clip: the layer-normalised output of every layer, `[n_blocks + 1, rows, width]`,
+/// in half precision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrozenClip(Vec<f16>);
+
+impl FrozenEncoder {
+    /// From all tensors of a network, as they lie in a model file.
+    ///
+    /// # Errors
+    /// A tensor that is missing, has another shape, or does not belong there.
+    pub fn new(
+        config: &EncoderConfig,
+        tensors: BTreeMap<String, Weights>,
+    ) -> Result<FrozenEncoder, ModelError> {
+        Ok(FrozenEncoder(Encoder::new(config, FileWeights::new(tensors))?))
+    }
+
+    /// What it says of a window `[n_mels, n_frames]` of one frame at least.
+    pub fn encode(&self, window: &[f32]) -> FrozenClip {
+        let mut clip = Vec::new();
+        self.0.normalised_layers(window, 1, &mut |_, rows| {
+            let first = clip.len();
+            clip.resize(first + rows.len(), f16::ZERO);
+            clip[first..].convert_from_f32_slice(rows);
+        });
+        FrozenClip(clip)
     }
 }
 
@@ -294,6 +402,7 @@ fn taps_last(weight: &[f32], c_in: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Parameter;
     use crate::model::{Architecture, Model};
     use crate::testing::uniform;
 
@@ -321,7 +430,9 @@ mod tests {
         let mut draw = noise(3);
         let known = tensors(config).into_iter().filter(|(_, shape)| shape.len() == 1).map(|(name, shape)| {
             let data = (0..shape[0])
-                .map(|_| 0.3 * draw() + if name.ends_with("gamma") { 1.0 } else { 0.0 })
+                .map(|_| {
+                    0.3 * draw() + if name.ends_with("gamma") || name == POOLED_SCALE { 1.0 } else { 0.0 }
+                })
                 .collect();
             (name, Weights { shape, data })
         });
@@ -350,13 +461,90 @@ mod tests {
     }
 
     #[test]
+    fn a_head_on_frozen_layers_is_the_network_without_its_encoders_gradients() {
+        let config = small();
+        let device = Device::flex().autodiff();
+        let mut network = network(&config, &device);
+        let frozen = FrozenEncoder::new(&config, network.to_tensors(&config)).unwrap();
+        let mut draw = noise(5);
+        let windows: Vec<Vec<f32>> =
+            [40, 1, 17].iter().map(|n| (0..config.n_mels * n).map(|_| draw()).collect()).collect();
+        let batch = ClipBatch::new(windows.iter().map(Vec::as_slice), config.n_mels);
+        let clips: Vec<FrozenClip> = windows.iter().map(|window| frozen.encode(window)).collect();
+        let clips: Vec<&FrozenClip> = clips.iter().collect();
+        let step = |network: &mut EncoderNetwork, logits: Tensor<2>| {
+            let values = logits.clone().into_data().try_into_vec::<f32>().unwrap();
+            let mut moved = BTreeMap::new();
+            let mut gradients = (logits.clone() * logits).sum().backward();
+            network.update(&mut gradients, &config, &mut |parameters| {
+                moved = parameters.iter().map(|p| (p.name.clone(), p.gradient.clone())).collect();
+            });
+            (values, moved)
+        };
+        let whole = network.forward(&config, &batch, 0.2, 9);
+        let (expected, all) = step(&mut network, whole);
+        let head = network.forward_frozen(&config, &clips, 0.2, 9);
+        let (actual, head) = step(&mut network, head);
+        let close =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.01 * b.abs().max(0.3));
+        assert!(close(&actual, &expected), "{actual:?} {expected:?}");
+        assert_eq!(all.len(), tensors(&config).len() - 2);
+        let names: Vec<&str> = head.keys().map(String::as_str).collect();
+        let expected = ["dense.0.bias", "dense.0.weight", "mix", "output.bias", "output.weight"];
+        let pooling = ["pooling.hidden.bias", "pooling.hidden.weight", "pooling.score.weight"];
+        assert_eq!(names, [expected.as_slice(), &pooling].concat());
+        for (name, gradient) in &head {
+            let scale = all[name].iter().fold(0.1f32, |max, g| max.max(g.abs()));
+            assert!(gradient.iter().zip(&all[name]).all(|(a, b)| (a - b).abs() < 0.02 * scale), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_pooled_is_standardised() {
+        let config = small();
+        let device = Device::flex().autodiff();
+        let mut network = network(&config, &device);
+        let tensors = |network: &EncoderNetwork| network.to_tensors(&config);
+        let frozen = FrozenEncoder::new(&config, tensors(&network)).unwrap();
+        let mut draw = noise(5);
+        let windows: Vec<Vec<f32>> =
+            (0..70).map(|i| (0..config.n_mels * (20 + i % 20)).map(|_| draw()).collect()).collect();
+        let clips: Vec<FrozenClip> = windows.iter().map(|window| frozen.encode(window)).collect();
+        network.standardise(&config, &clips);
+        let encoder = Encoder::new(&config, FileWeights::new(tensors(&network))).unwrap();
+        let pooled: Vec<Vec<f32>> = windows.iter().map(|window| encoder.embed(window, 1)).collect();
+        for i in 0..2 * config.width {
+            let mean = pooled.iter().map(|clip| clip[i]).sum::<f32>() / 70.0;
+            let var = pooled.iter().map(|clip| (clip[i] - mean).powi(2)).sum::<f32>() / 70.0;
+            // Half precision lies between the two.
+            assert!(mean.abs() < 0.05 && (var - 1.0).abs() < 0.05, "{i}: mean {mean}, variance {var}");
+        }
+    }
+
+    #[test]
+    fn parameters_can_be_replaced() {
+        let config = small();
+        let device = Device::flex().autodiff();
+        let mut first = network(&config, &device);
+        let second = EncoderNetwork::init(&config, BTreeMap::new(), &device, &mut noise(11)).unwrap();
+        let all: Values = names(&config).zip(read_all(&second)).collect();
+        let some: Values =
+            all.iter().filter(|(name, _)| *name != "mix").map(|(n, v)| (n.clone(), v.clone())).collect();
+        let mix = first.to_tensors(&config)["mix"].clone();
+        first.replace(&config, some);
+        let mut expected = second.to_tensors(&config);
+        expected.insert("mix".into(), mix);
+        assert_eq!(first.to_tensors(&config), expected);
+    }
+
+    #[test]
     fn tensors_come_back_as_they_went_in() {
         let config = small();
         let device = Device::flex().autodiff();
         let tensors = network(&config, &device).to_tensors(&config);
         assert_eq!(
             tensors.values().map(|t| t.data.len()).sum::<usize>(),
-            super::super::n_parameters(&config)
+            super::super::n_parameters(&config) + 4 * config.width
         );
         let again = EncoderNetwork::from_tensors(&config, tensors.clone(), &device).unwrap();
         assert_eq!(again.to_tensors(&config), tensors);
@@ -387,9 +575,11 @@ mod tests {
                 losses.push(loss.clone().into_data().try_into_vec::<f32>().unwrap()[0]);
                 let mut gradients = loss.backward();
                 let mut n_updated = 0;
-                network.update(&mut gradients, &config, &mut |_, values, gradient| {
-                    n_updated += values.len();
-                    values.iter_mut().zip(gradient).for_each(|(v, g)| *v -= 0.05 * g);
+                network.update(&mut gradients, &config, &mut |parameters| {
+                    for Parameter { values, gradient, .. } in parameters {
+                        n_updated += values.len();
+                        values.iter_mut().zip(gradient).for_each(|(v, g)| *v -= 0.05 * *g);
+                    }
                 });
                 assert_eq!(n_updated, super::super::n_parameters(&config));
             }

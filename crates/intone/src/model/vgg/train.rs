@@ -7,8 +7,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 use super::layers;
-use crate::model::train::{mix_seed, parameter, read_all, set, update_all, values};
-use crate::model::{ModelError, Tensor as Weights, Update, VggConfig, Weights as FileWeights};
+use crate::model::train::{mix_seed, parameter, read_all, replace_all, set, update_all, values};
+use crate::model::{ModelError, Tensor as Weights, Update, Values, VggConfig, Weights as FileWeights};
 use crate::nn::EPSILON;
 use crate::nn::layers::{self as nn, Convolved, Gain};
 
@@ -50,7 +50,7 @@ struct Norm {
 }
 
 /// Probabilities of dropping a unit, each in `[0, 1)`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DropoutRates {
     /// After the pooling of each block.
     pub blocks: Vec<f64>,
@@ -231,6 +231,11 @@ impl Vgg {
     pub fn update(&mut self, gradients: &mut Gradients, config: &VggConfig, update: Update<'_>) {
         update_all(self, tensors(config).map(|(name, _)| name), gradients, update);
     }
+
+    /// Puts these values in place of those that the parameters of these names have.
+    pub fn replace(&mut self, config: &VggConfig, values: Values) {
+        replace_all(self, tensors(config).map(|(name, _)| name), values);
+    }
 }
 
 /// Name and shape of every tensor, in the order in which the network declares them.
@@ -269,7 +274,7 @@ impl Dense {
 mod tests {
     use super::*;
     use crate::features::FrontEnd;
-    use crate::model::{Architecture, Model, ModelFile, ModelMeta, Precision};
+    use crate::model::{Architecture, Model, ModelFile, ModelMeta, Parameter, Precision};
     use crate::testing::uniform;
 
     fn noise(seed: u32) -> impl FnMut() -> f32 {
@@ -398,10 +403,10 @@ mod tests {
                 losses.push(loss.clone().into_data().try_into_vec::<f32>().unwrap()[0]);
                 let mut gradients = loss.backward();
                 let mut n_updated = 0;
-                vgg.update(&mut gradients, &config, &mut |_, values, gradient| {
-                    n_updated += values.len();
-                    for (v, g) in values.iter_mut().zip(gradient) {
-                        *v -= 0.05 * g;
+                vgg.update(&mut gradients, &config, &mut |parameters| {
+                    for Parameter { values, gradient, .. } in parameters {
+                        n_updated += values.len();
+                        values.iter_mut().zip(gradient).for_each(|(v, g)| *v -= 0.05 * *g);
                     }
                 });
                 assert_eq!(n_updated, super::super::n_parameters(&config));

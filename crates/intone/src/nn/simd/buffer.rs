@@ -3,6 +3,8 @@
 //! A training step takes and frees the same few hundred megabytes again and again. An allocator that hands large
 //! blocks back to the system pays for fresh, zeroed pages every time; one that keeps them still has to be told
 //! that the old contents do not matter. The pool does both, whatever allocator the program uses.
+//!
+//! Batches of clips of different lengths hardly ever ask for the same size twice, so blocks are kept in classes of size.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,34 +16,46 @@ const MIN_FLOATS: usize = 16 * 1024;
 const MAX_FLOATS: usize = 1 << 30;
 
 struct Pool {
+    /// By class.
     free: Option<HashMap<usize, Vec<Vec<f32>>>>,
     floats: usize,
 }
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { free: None, floats: 0 });
 
-/// `n` floats with arbitrary, but initialised, contents.
-pub(crate) fn take(n: usize) -> Vec<f32> {
-    if n >= MIN_FLOATS {
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(buffer) = pool.free.get_or_insert_default().get_mut(&n).and_then(Vec::pop) {
-            pool.floats -= n;
-            return buffer;
-        }
-    }
-    vec![0.0; n]
+/// The capacity of blocks for `n` floats: the next of eight steps between two powers of two.
+fn class(n: usize) -> usize {
+    n.next_multiple_of((n.next_power_of_two() / 16).max(1))
 }
 
-/// Gives a buffer back for the next [`take`] of its length.
-pub(crate) fn put(buffer: Vec<f32>) {
-    let n = buffer.len();
+/// `n` floats with arbitrary, but initialised, contents.
+pub(crate) fn take(n: usize) -> Vec<f32> {
     if n < MIN_FLOATS {
+        return vec![0.0; n];
+    }
+    let class = class(n);
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = pool.free.get_or_insert_default().get_mut(&class).and_then(Vec::pop);
+    if found.is_some() {
+        pool.floats -= class;
+    }
+    drop(pool);
+    let mut buffer = found.unwrap_or_else(|| vec![0.0; class]);
+    // Only what lies beyond the block's last length is written.
+    buffer.resize(n, 0.0);
+    buffer
+}
+
+/// Gives a buffer back for the next [`take`] of its class.
+pub(crate) fn put(buffer: Vec<f32>) {
+    let class = buffer.capacity();
+    if class < MIN_FLOATS || class != self::class(class) {
         return;
     }
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    if pool.floats + n <= MAX_FLOATS {
-        pool.floats += n;
-        pool.free.get_or_insert_default().entry(n).or_default().push(buffer);
+    if pool.floats + class <= MAX_FLOATS {
+        pool.floats += class;
+        pool.free.get_or_insert_default().entry(class).or_default().push(buffer);
     }
 }
 
@@ -115,6 +129,25 @@ mod tests {
         let again = take(n);
         assert_eq!(again.as_ptr(), address);
         assert_eq!(again[n - 1], 42.0);
+    }
+
+    #[test]
+    fn a_block_serves_any_length_of_its_class() {
+        for n in [MIN_FLOATS, MIN_FLOATS + 1, 100_000, 1_000_001] {
+            let class = class(n);
+            assert!(n <= class && class < n + n / 8 + 1, "{n}: {class}");
+            assert_eq!(super::class(class), class);
+        }
+        let n = 2_345_678;
+        let mut buffer = take(n);
+        buffer.fill(7.0);
+        let address = buffer.as_ptr();
+        put(buffer);
+        let shorter = take(n - 10);
+        assert_eq!((shorter.as_ptr(), shorter.len()), (address, n - 10));
+        put(shorter);
+        let longer = take(n + 5);
+        assert_eq!((longer.as_ptr(), longer.len(), longer[n + 4]), (address, n + 5, 0.0));
     }
 
     #[test]

@@ -1,0 +1,144 @@
+//! Confidences that mean something: the temperature of the softmax (Guo et al. 2017), and the confidence below which an
+//! answer is called uncertain. Both are fitted on clips that were not learned from.
+
+use intone::model::meta::{MAX_TEMPERATURE, MIN_TEMPERATURE};
+
+use crate::evaluate::{Prediction, cross_entropy, pooled};
+use crate::training_set::N_CLASSES;
+
+/// Of the answers that are not called uncertain, at least this share is to be right.
+pub const WANTED_ACCURACY: f64 = 0.8;
+
+/// Steps of the search: each makes the interval 0.62 times as long, so that the last is shorter than 1e-6.
+const N_STEPS: usize = 40;
+
+/// The temperature at which the cross-entropy is least, by golden-section search: it has one minimum for one window a clip,
+/// and nearly so for the mean over several.
+pub fn fit_temperature(predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES]>]) -> f32 {
+    let loss = |log_t: f64| {
+        let at = |(prediction, windows): (&Prediction, &Vec<[f32; N_CLASSES]>)| Prediction {
+            probabilities: pooled(windows, log_t.exp() as f32),
+            ..prediction.clone()
+        };
+        cross_entropy(&predictions.iter().zip(logits).map(at).collect::<Vec<_>>())
+    };
+    let golden = (5f64.sqrt() - 1.0) / 2.0;
+    let (mut low, mut high) = (f64::from(MIN_TEMPERATURE).ln(), f64::from(MAX_TEMPERATURE).ln());
+    let mut inner = [high - golden * (high - low), low + golden * (high - low)];
+    let mut losses = inner.map(loss);
+    for _ in 0..N_STEPS {
+        if losses[0] < losses[1] {
+            high = inner[1];
+            inner = [high - golden * (high - low), inner[0]];
+            losses = [loss(inner[0]), losses[0]];
+        } else {
+            low = inner[0];
+            inner = [inner[1], low + golden * (high - low)];
+            losses = [losses[1], loss(inner[1])];
+        }
+    }
+    (((low + high) / 2.0).exp() as f32).clamp(MIN_TEMPERATURE, MAX_TEMPERATURE)
+}
+
+/// The confidence below which answers are to be called uncertain, so that as many as possible of these clips are answered
+/// and at least [`WANTED_ACCURACY`] of those answers are right: 0 where all may be answered, 1 where none.
+pub fn fit_uncertain_below(predictions: &[Prediction]) -> f32 {
+    let mut ranking: Vec<(f32, bool)> =
+        predictions.iter().map(|p| (p.confidence(), p.answer() == p.truth.index())).collect();
+    ranking.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut n_right = 0;
+    let mut n_kept = 0;
+    for (i, &(confidence, right)) in ranking.iter().enumerate() {
+        n_right += usize::from(right);
+        // Equally confident answers are kept or not as one.
+        let last_of_its_kind = ranking.get(i + 1).is_none_or(|next| next.0 < confidence);
+        if last_of_its_kind && n_right as f64 >= WANTED_ACCURACY * (i + 1) as f64 {
+            n_kept = i + 1;
+        }
+    }
+    match (n_kept, ranking.get(n_kept)) {
+        (_, None) => 0.0,
+        (0, _) => 1.0,
+        (_, Some(next)) => (ranking[n_kept - 1].0 + next.0) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use intone::Emotion;
+    use rand::RngExt;
+
+    use super::*;
+    use crate::evaluate::score;
+    use crate::random::{Purpose, normal, stream};
+
+    fn prediction(truth: usize, probabilities: [f32; N_CLASSES]) -> Prediction {
+        Prediction {
+            clip: "c".into(),
+            corpus: "c".into(),
+            speaker: "c/s".into(),
+            sex: String::new(),
+            sentence: String::new(),
+            truth: Emotion::ALL[truth],
+            probabilities,
+        }
+    }
+
+    /// Truths drawn from the probabilities of random logits.
+    fn drawn(n: usize) -> (Vec<usize>, Vec<[f32; N_CLASSES]>) {
+        let mut rng = stream(1, Purpose::Bootstrap, 0, 0);
+        (0..n)
+            .map(|_| {
+                let logits: [f32; N_CLASSES] = std::array::from_fn(|_| 1.5 * normal(&mut rng));
+                let (p, mut place) = (pooled(&[logits], 1.0), rng.random::<f32>());
+                let truth = (0..N_CLASSES).find(|&i| {
+                    place -= p[i];
+                    place < 0.0
+                });
+                (truth.unwrap_or(0), logits)
+            })
+            .unzip()
+    }
+
+    #[test]
+    fn the_temperature_undoes_over_and_underconfidence() {
+        let (truths, logits) = drawn(4000);
+        for wrong in [0.4f32, 1.0, 3.0] {
+            let windows: Vec<_> = logits.iter().map(|logits| vec![logits.map(|l| wrong * l)]).collect();
+            let predictions: Vec<_> =
+                truths.iter().zip(&windows).map(|(&t, w)| prediction(t, pooled(w, 1.0))).collect();
+            let temperature = fit_temperature(&predictions, &windows);
+            assert!((temperature / wrong - 1.0).abs() < 0.1, "{wrong}: {temperature}");
+            let calibrated: Vec<_> =
+                truths.iter().zip(&windows).map(|(&t, w)| prediction(t, pooled(w, temperature))).collect();
+            let (before, after) = (score(&predictions, 1).unwrap().ece, score(&calibrated, 1).unwrap().ece);
+            assert!(after < 0.03 && (wrong == 1.0 || before > 0.1), "{wrong}: {before} {after}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_always_right_or_always_wrong_stays_in_range() {
+        for truth in [0, 1] {
+            let windows = vec![vec![[3.0, 0.0, 0.0, 0.0, 0.0, 0.0]]; 5];
+            let predictions = vec![prediction(truth, pooled(&windows[0], 1.0)); 5];
+            let temperature = fit_temperature(&predictions, &windows);
+            let expected = if truth == 0 { MIN_TEMPERATURE..=0.3 } else { 30.0..=MAX_TEMPERATURE };
+            assert!(expected.contains(&temperature), "{temperature}");
+        }
+    }
+
+    #[test]
+    fn enough_of_the_answers_that_remain_are_right() {
+        let sure = |p: f32, right: bool| {
+            let rest = (1.0 - p) / 5.0;
+            prediction(usize::from(!right), [p, rest, rest, rest, rest, rest])
+        };
+        let mut predictions: Vec<_> = (0..50).map(|i| sure(0.9, i % 10 != 0)).collect();
+        predictions.extend((0..50).map(|i| sure(0.5, i % 2 == 0)));
+        let threshold = fit_uncertain_below(&predictions);
+        assert!((threshold - 0.7).abs() < 1e-6, "{threshold}");
+        assert_eq!(fit_uncertain_below(&predictions[..50]), 0.0);
+        assert_eq!(fit_uncertain_below(&predictions[50..]), 1.0);
+        assert_eq!(fit_uncertain_below(&[]), 0.0);
+    }
+}

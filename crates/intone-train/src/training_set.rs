@@ -1,0 +1,321 @@
+//! What is learned from: clips with their targets, and the batches that steps are made of.
+
+use intone::Emotion;
+use intone::audio::SampleRate;
+use intone::features::{Extractor, Frames, FrontEnd};
+use rand::RngExt;
+use rayon::prelude::*;
+
+use crate::augment::{augment_audio, augment_window, mix_windows, mixup_share};
+use crate::config::Config;
+use crate::corpus::Clip;
+use crate::error::Result;
+use crate::random::{Purpose, permutation, stream};
+
+/// Number of classes.
+pub const N_CLASSES: usize = Emotion::ALL.len();
+
+/// Inputs to learn from. The only kind of set that can be augmented.
+#[derive(Debug)]
+pub struct TrainingSet {
+    sounds: Sounds,
+    /// Probabilities of the classes, one target a clip.
+    targets: Vec<[f32; N_CLASSES]>,
+    /// The clips of each corpus.
+    by_corpus: Vec<Vec<usize>>,
+    extractor: Extractor,
+    config: Config,
+}
+
+/// What is known of the clips.
+#[derive(Debug)]
+pub enum Sounds {
+    /// Features, where the audio itself is not augmented.
+    Frames(Vec<Frames>),
+    /// Samples at the front end's rate, with silent ends cut as it says.
+    Audio(Vec<Vec<f32>>),
+}
+
+/// What a step learns from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Windows `[n_mels, n_frames]`, each with as many frames as the front end gives it.
+    pub windows: Vec<Vec<f32>>,
+    /// Probabilities of the classes, one target a window.
+    pub targets: Vec<[f32; N_CLASSES]>,
+}
+
+impl TrainingSet {
+    /// The clips, and what is known of each.
+    ///
+    /// # Errors
+    /// A front end out of range.
+    ///
+    /// # Panics
+    /// Where there are not as many clips as sounds.
+    pub fn new(clips: &[Clip], sounds: Sounds, config: &Config) -> Result<TrainingSet> {
+        let n = match &sounds {
+            Sounds::Frames(frames) => frames.len(),
+            Sounds::Audio(audio) => audio.len(),
+        };
+        assert_eq!(n, clips.len(), "one sound a clip");
+        let mut corpora: Vec<&str> = clips.iter().map(|clip| clip.corpus.as_str()).collect();
+        corpora.sort_unstable();
+        corpora.dedup();
+        let of = |name: &&str| (0..n).filter(|&clip| clips[clip].corpus == *name).collect();
+        Ok(TrainingSet {
+            sounds,
+            targets: clips.iter().map(|clip| target(clip, config)).collect(),
+            by_corpus: corpora.iter().map(of).collect(),
+            extractor: Extractor::new(&config.front_end)?,
+            config: config.clone(),
+        })
+    }
+
+    /// Number of clips, and of those that an epoch takes.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether there are no clips.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// The clips of an epoch, in random order: as many as there are, from each corpus as
+    /// [`corpus_balance`](crate::config::TrainingConfig::corpus_balance) says.
+    pub fn order(&self, epoch: usize) -> Vec<usize> {
+        let (seed, epoch) = (self.config.seed, epoch as u64);
+        let weight =
+            |clips: &Vec<usize>| (clips.len() as f64).powf(1.0 - self.config.training.corpus_balance);
+        let total: f64 = self.by_corpus.iter().map(weight).sum();
+        let mut drawn = Vec::with_capacity(self.len());
+        let mut share = 0.0;
+        for (corpus, clips) in self.by_corpus.iter().enumerate() {
+            share += weight(clips) / total;
+            let end = (share * self.len() as f64).round() as usize;
+            // Every clip once, then every clip once more, as long as there is room.
+            for round in 0.. {
+                let n = end.saturating_sub(drawn.len()).min(clips.len());
+                if n == 0 {
+                    break;
+                }
+                let place = (corpus as u64 + 1) << 32 | round;
+                let order = permutation(clips.len(), &mut stream(seed, Purpose::Order, epoch, place));
+                drawn.extend(order[..n].iter().map(|&i| clips[i]));
+            }
+        }
+        let order = permutation(drawn.len(), &mut stream(seed, Purpose::Order, epoch, 0));
+        order.into_iter().map(|i| drawn[i]).collect()
+    }
+
+    /// The augmented windows of these clips. Clips that are longer than a window are cut at random. The same epoch and
+    /// clips give the same batch.
+    ///
+    /// # Errors
+    /// None for sounds that fit the front end.
+    pub fn batch(&self, epoch: usize, clips: &[usize]) -> Result<Batch> {
+        let windows = clips.par_iter().map(|&clip| {
+            let mut rng = stream(self.config.seed, Purpose::Augment, epoch as u64, clip as u64);
+            let mut window = match &self.sounds {
+                Sounds::Frames(frames) => self.cut(&frames[clip], &mut rng)?,
+                Sounds::Audio(audio) => {
+                    let rate = SampleRate(self.config.front_end.sample_rate_hz);
+                    let samples = augment_audio(&audio[clip], rate, &self.config.augment, &mut rng)?;
+                    self.cut(&self.extractor.frames(&samples), &mut rng)?
+                }
+            };
+            augment_window(&mut window, &self.config.front_end, &self.config.augment, &mut rng);
+            Ok(window)
+        });
+        let windows = windows.collect::<Result<Vec<_>>>()?;
+        let batch = Batch { windows, targets: clips.iter().map(|&clip| self.targets[clip]).collect() };
+        Ok(if self.config.augment.mixup_alpha > 0.0 { self.mixed(batch, epoch, clips) } else { batch })
+    }
+
+    /// The same clips as they are, without augmentation.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::batch`].
+    pub fn plain(&self, epoch: usize, clips: &[usize]) -> Result<Vec<Vec<f32>>> {
+        let window = |&clip: &usize| {
+            let mut rng = stream(self.config.seed, Purpose::Window, epoch as u64, clip as u64);
+            match &self.sounds {
+                Sounds::Frames(frames) => self.cut(&frames[clip], &mut rng),
+                Sounds::Audio(audio) => self.cut(&self.extractor.frames(&audio[clip]), &mut rng),
+            }
+        };
+        clips.par_iter().map(window).collect()
+    }
+
+    /// The target of a clip, sum 1.
+    pub fn target(&self, clip: usize) -> [f32; N_CLASSES] {
+        self.targets[clip]
+    }
+
+    /// A window from anywhere in these frames.
+    fn cut(&self, frames: &Frames, rng: &mut impl rand::Rng) -> Result<Vec<f32>> {
+        let front_end = &self.config.front_end;
+        let (n, n_window) = window_of(frames, front_end);
+        let mut window = vec![0.0; n_window * front_end.n_mels];
+        frames.window(front_end, rng.random_range(0..=n - n_window), &mut window)?;
+        Ok(window)
+    }
+
+    /// Each window and target mixed with the next one of the batch, the last with the first.
+    fn mixed(&self, batch: Batch, epoch: usize, clips: &[usize]) -> Batch {
+        let Config { seed, augment, front_end, .. } = &self.config;
+        let mut mixed = batch.clone();
+        for (i, clip) in clips.iter().enumerate() {
+            let next = (i + 1) % clips.len();
+            let mut rng = stream(*seed, Purpose::Mixup, epoch as u64, *clip as u64);
+            let share = mixup_share(augment.mixup_alpha, &mut rng);
+            mix_windows(&mut mixed.windows[i], &batch.windows[next], front_end.n_mels, share);
+            let targets = mixed.targets[i].iter_mut().zip(batch.targets[next]);
+            targets.for_each(|(target, other)| *target = share * *target + (1.0 - share) * other);
+        }
+        mixed
+    }
+}
+
+/// Frames of a clip, and of a window of it.
+fn window_of(frames: &Frames, front_end: &FrontEnd) -> (usize, usize) {
+    let n = frames.range().end;
+    (n, front_end.window_frames(n))
+}
+
+/// What is to be learned of a clip: the intended emotion, in part replaced by what the crowd heard, and smoothed.
+fn target(clip: &Clip, config: &Config) -> [f32; N_CLASSES] {
+    let mut target = [0.0; N_CLASSES];
+    target[clip.emotion.index()] = 1.0;
+    let blend = |target: &mut [f32; N_CLASSES], share: f64, with: [f32; N_CLASSES]| {
+        let share = share as f32;
+        target.iter_mut().zip(with).for_each(|(t, w)| *t += share * (w - *t));
+    };
+    if let Some(heard) = clip.votes.and_then(crate::corpus::Votes::soft_label) {
+        blend(&mut target, config.training.vote_share, heard);
+    }
+    blend(&mut target, config.training.label_smoothing, [1.0 / N_CLASSES as f32; N_CLASSES]);
+    target
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::AugmentConfig;
+    use crate::corpus::Votes;
+
+    fn clip(corpus: &str, emotion: Emotion, votes: Option<Votes>) -> Clip {
+        Clip {
+            id: format!("{corpus}/x"),
+            path: "x.wav".into(),
+            corpus: corpus.to_owned(),
+            speaker: format!("{corpus}/s"),
+            emotion,
+            sex: None,
+            age: None,
+            sentence: None,
+            level: None,
+            votes,
+            sha256: [0; 32],
+            bytes: 0,
+            part: None,
+        }
+    }
+
+    fn config(augment: AugmentConfig) -> Config {
+        let front_end = FrontEnd { n_mels: 4, n_frames: 10, trim_top_db: None, ..FrontEnd::reference() };
+        Config { front_end, augment, seed: 3, ..Config::default() }
+    }
+
+    fn set(augment: AugmentConfig) -> TrainingSet {
+        let frames = (0..3)
+            .map(|i| Frames::from_values(4, (0..4 * (12 + i)).map(|v| -(v as f32)).collect()).unwrap())
+            .collect();
+        let clips = [Emotion::Fear, Emotion::Angry, Emotion::Disgust].map(|e| clip("a", e, None));
+        TrainingSet::new(&clips, Sounds::Frames(frames), &config(augment)).unwrap()
+    }
+
+    #[test]
+    fn a_batch_depends_on_epoch_and_clip_alone() {
+        let set =
+            set(AugmentConfig { time_masks: 1, time_mask_frames: 3, noise_std: 0.1, ..AugmentConfig::off() });
+        let whole = set.batch(4, &[0, 1, 2]).unwrap();
+        let turned = set.batch(4, &[2, 0]).unwrap();
+        assert_eq!(whole.targets[0], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(turned.targets, [whole.targets[2], whole.targets[0]]);
+        assert_eq!(turned.windows, [whole.windows[2].clone(), whole.windows[0].clone()]);
+        assert_ne!(set.batch(5, &[0]).unwrap().windows[0], whole.windows[0]);
+        assert_ne!(set.plain(4, &[0]).unwrap()[0], whole.windows[0]);
+    }
+
+    #[test]
+    fn mixing_blends_neighbours_and_their_targets() {
+        let (plain, mixed) = (
+            set(AugmentConfig::off()).batch(1, &[0, 1, 2]).unwrap(),
+            set(AugmentConfig { mixup_alpha: 1.0, ..AugmentConfig::off() }).batch(1, &[0, 1, 2]).unwrap(),
+        );
+        for i in 0..3 {
+            let (own, next) = (plain.targets[i], plain.targets[(i + 1) % 3]);
+            let share: f32 = mixed.targets[i].iter().zip(own).map(|(m, own)| m * own).sum();
+            assert!((0.5..1.0).contains(&share));
+            for class in 0..N_CLASSES {
+                assert!(
+                    (mixed.targets[i][class] - share * own[class] - (1.0 - share) * next[class]).abs() < 1e-6
+                );
+            }
+            let expected =
+                |j: usize| share * plain.windows[i][j] + (1.0 - share) * plain.windows[(i + 1) % 3][j];
+            assert!((0..40).all(|j| (mixed.windows[i][j] - expected(j)).abs() < 1e-6));
+        }
+    }
+
+    #[test]
+    fn targets_take_in_the_crowd_and_are_smoothed() {
+        let mut config = config(AugmentConfig::off());
+        config.training.vote_share = 0.5;
+        config.training.label_smoothing = 0.12;
+        let heard = clip("a", Emotion::Angry, Some(Votes([1, 3, 0, 0, 0, 0])));
+        let expected = [0.625 * 0.88 + 0.02, 0.375 * 0.88 + 0.02, 0.02, 0.02, 0.02, 0.02];
+        let close = |a: [f32; 6], b: [f32; 6]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(close(target(&heard, &config), expected), "{:?}", target(&heard, &config));
+        let unheard = clip("a", Emotion::Angry, None);
+        assert!(close(target(&unheard, &config), [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]));
+    }
+
+    #[test]
+    fn corpora_are_drawn_in_balance() {
+        let clips: Vec<Clip> =
+            (0..90).map(|i| clip(if i < 10 { "small" } else { "large" }, Emotion::Sad, None)).collect();
+        let drawn = |balance: f64| {
+            let mut config = config(AugmentConfig::off());
+            config.training.corpus_balance = balance;
+            let set = TrainingSet::new(&clips, Sounds::Audio(vec![vec![0.0]; 90]), &config).unwrap();
+            let order = set.order(1);
+            assert_ne!(order, set.order(2));
+            assert_eq!(order.len(), 90);
+            let mut times = vec![0; 90];
+            order.iter().for_each(|&clip| times[clip] += 1);
+            times
+        };
+        assert_eq!(drawn(0.0), vec![1; 90]);
+        let times = drawn(1.0);
+        assert!(times[..10].iter().all(|n| [4, 5].contains(n)), "{times:?}");
+        assert_eq!(times[..10].iter().sum::<i32>(), 45);
+        assert!(times[10..].iter().all(|n| [0, 1].contains(n)));
+        // As sqrt(10) to sqrt(80).
+        assert_eq!(drawn(0.5)[..10].iter().sum::<i32>(), 24);
+    }
+
+    #[test]
+    fn audio_is_augmented_before_the_front_end() {
+        let mut config = config(AugmentConfig { gain_db: 6.0, speed: 0.1, ..AugmentConfig::off() });
+        config.front_end = FrontEnd { n_frames: 30, ..FrontEnd::whisper() };
+        let audio: Vec<f32> = (0..16_000).map(|i| 0.1 * (i as f32 * 0.2).sin()).collect();
+        let clips = [clip("a", Emotion::Sad, None)];
+        let set = TrainingSet::new(&clips, Sounds::Audio(vec![audio]), &config).unwrap();
+        let (plain, batch) = (set.plain(1, &[0]).unwrap(), set.batch(1, &[0]).unwrap());
+        assert_eq!((plain[0].len(), batch.windows[0].len()), (80 * 30, 80 * 30));
+        assert_ne!(plain[0], batch.windows[0]);
+    }
+}
