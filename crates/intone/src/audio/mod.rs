@@ -170,14 +170,11 @@ impl Audio {
     /// [`Error::OutOfRange`] for a rate that cannot be, [`Error::TooLong`] where the result exceeds
     /// [`MAX_SAMPLES_IN_MEMORY`].
     pub fn resample(&self, to: SampleRate) -> Result<Audio> {
-        let mut resampler = Resampler::new(self.sample_rate, to)?;
-        let n_samples = resample::output_len(self.samples.len() as u64, self.sample_rate, to);
+        let n_samples = resample::output_len(self.samples.len() as u64, self.sample_rate, to.validate()?);
         if n_samples > MAX_SAMPLES_IN_MEMORY as u64 {
             return Err(too_long(to));
         }
-        let mut samples = Vec::with_capacity(n_samples as usize);
-        resampler.push(&self.samples, &mut samples);
-        resampler.finish(&mut samples);
+        let samples = resample::resample(&self.samples, self.sample_rate, to)?;
         Ok(Audio { samples, sample_rate: to, warnings: self.warnings.clone() })
     }
 }

@@ -1,8 +1,10 @@
 //! Sample rate conversion that keeps every sample at its place in time.
 
 use std::fmt;
+use std::sync::Mutex;
 
 use intone_fft::BlockResampler;
+use rayon::prelude::*;
 
 use super::SampleRate;
 use crate::Result;
@@ -16,6 +18,14 @@ const MIN_FILTER_LEN: u64 = 512;
 /// them time and memory, grow with it. Only rates above 262,144 Hz can need a longer one; their ratio is
 /// rounded, by less than 4e-6, which is less than sound cards' clocks are off.
 const MAX_STEP: u32 = 1 << 18;
+
+/// Blocks of a signal that are worth a thread of their own.
+const MIN_BLOCKS_IN_PIECE: usize = 8;
+
+/// Engines that are kept for the next signal, as many as threads are likely to want at once; and the longest block of
+/// those: 64 KiB, which all usual rates stay below.
+const MAX_IDLE: usize = 16;
+const MAX_IDLE_BLOCK: usize = 1 << 14;
 
 /// Converts a signal from one sample rate to another, piece by piece.
 ///
@@ -40,7 +50,7 @@ impl Resampler {
     /// [`crate::Error::OutOfRange`] for a rate that cannot be.
     pub fn new(from: SampleRate, to: SampleRate) -> Result<Resampler> {
         let (from, to) = (from.validate()?, to.validate()?);
-        let engine = if from == to { None } else { Some(Engine::new(from, to)?) };
+        let engine = if from == to { None } else { Some(Engine::take(from, to)?) };
         Ok(Resampler { from, to, engine, n_in: 0, n_out: 0 })
     }
 
@@ -73,6 +83,45 @@ impl Resampler {
     }
 }
 
+impl Drop for Resampler {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.give_back();
+        }
+    }
+}
+
+/// Converts a whole signal, parts of it on different threads. The result is that of [`Resampler`], bit for bit.
+pub(super) fn resample(samples: &[f32], from: SampleRate, to: SampleRate) -> Result<Vec<f32>> {
+    let (from, to) = (from.validate()?, to.validate()?);
+    if from == to || samples.is_empty() {
+        return Ok(samples.to_vec());
+    }
+    let n_out = output_len(samples.len() as u64, from, to) as usize;
+    let engine = Engine::take(from, to)?;
+    let (len_in, len_out, delay) = (engine.block_in.len(), engine.block_out.len(), engine.blocks.delay());
+    engine.give_back();
+    let n_blocks = (n_out + delay).div_ceil(len_out);
+    let mut late = vec![0.0; n_blocks * len_out];
+    let in_piece = n_blocks.div_ceil(rayon::current_num_threads()).max(MIN_BLOCKS_IN_PIECE);
+    late.par_chunks_mut(in_piece * len_out).enumerate().try_for_each(|(piece, out)| -> Result<()> {
+        let mut engine = Engine::take(from, to)?;
+        let first = piece * in_piece;
+        // What a block leaves to the next one depends on that block alone.
+        if let Some(before) = first.checked_sub(1) {
+            engine.convert(samples, before * len_in, &mut out[..len_out]);
+        }
+        for (block, out) in (first..).zip(out.chunks_exact_mut(len_out)) {
+            engine.convert(samples, block * len_in, out);
+        }
+        engine.give_back();
+        Ok(())
+    })?;
+    late.truncate(delay + n_out);
+    late.drain(..delay);
+    Ok(late)
+}
+
 impl fmt::Debug for Resampler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resampler").field("from", &self.from).field("to", &self.to).finish_non_exhaustive()
@@ -88,6 +137,8 @@ pub(super) fn output_len(n: u64, from: SampleRate, to: SampleRate) -> u64 {
 /// Overlap-add convolution in the frequency domain: blocks of `block_in` samples become blocks of
 /// `block_out`, delayed by half a block.
 struct Engine {
+    /// Rates in lowest terms.
+    steps: (u32, u32),
     blocks: BlockResampler,
     /// The block that is being filled, and how much of it is.
     block_in: Vec<f32>,
@@ -97,7 +148,34 @@ struct Engine {
     n_skip: usize,
 }
 
+/// Engines without a signal. Planning one takes as long as converting a second of speech.
+static IDLE: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
+
 impl Engine {
+    /// An engine that has heard nothing yet.
+    fn take(from: SampleRate, to: SampleRate) -> Result<Engine> {
+        let steps = reduce(from.0, to.0);
+        let idle = IDLE.lock().ok().and_then(|mut idle| {
+            let at = idle.iter().position(|engine| engine.steps == steps)?;
+            Some(idle.swap_remove(at))
+        });
+        idle.map_or_else(|| Engine::new(from, to), Ok)
+    }
+
+    /// Leaves the engine to the next signal.
+    fn give_back(mut self) {
+        if self.block_in.len().max(self.block_out.len()) > MAX_IDLE_BLOCK {
+            return;
+        }
+        self.reset();
+        if let Ok(mut idle) = IDLE.lock() {
+            if idle.len() == MAX_IDLE {
+                idle.remove(0);
+            }
+            idle.push(self);
+        }
+    }
+
     fn new(from: SampleRate, to: SampleRate) -> Result<Engine> {
         let (step_in, step_out) = reduce(from.0, to.0);
         // Blocks hold a power of two of the smallest exchange of whole samples: both lengths are then even,
@@ -110,6 +188,7 @@ impl Engine {
         let blocks = BlockResampler::new(step_in as usize, step_out as usize, len_in)
             .map_err(|error| crate::Error::Audio(format!("no resampling from {from} to {to}: {error}")))?;
         Ok(Engine {
+            steps: (step_in, step_out),
             block_in: vec![0.0; len_in],
             n_filled: 0,
             block_out: vec![0.0; blocks.len_out()],
@@ -131,6 +210,18 @@ impl Engine {
                 self.n_skip -= n_skip;
                 self.n_filled = 0;
             }
+        }
+    }
+
+    /// Converts the block that begins at sample `start`; what lies behind the signal is silence.
+    fn convert(&mut self, samples: &[f32], start: usize, out: &mut [f32]) {
+        let rest = samples.get(start..).unwrap_or_default();
+        if let Some(block) = rest.get(..self.block_in.len()) {
+            self.blocks.process(block, out);
+        } else {
+            self.block_in[..rest.len()].copy_from_slice(rest);
+            self.block_in[rest.len()..].fill(0.0);
+            self.blocks.process(&self.block_in, out);
         }
     }
 
@@ -224,6 +315,17 @@ mod tests {
                         .fold(0.0f32, |a, x| a.max(x.abs()));
                     assert!(peak < 1e-6, "{from} -> {to}, {frequency_hz} Hz: {peak}, -120 dB is allowed");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_signal_on_all_threads_is_the_same_to_the_bit() {
+        for (from, to) in PAIRS {
+            for n in [1, 100, 5_000, 50_000] {
+                let samples = noise(n, 1);
+                let whole = super::resample(&samples, SampleRate(from), SampleRate(to)).unwrap();
+                assert!(whole == resample(&samples, from, to), "{from} -> {to}, {n} samples");
             }
         }
     }
