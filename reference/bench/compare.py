@@ -27,6 +27,8 @@ TASKS = {
     "train": (["torch", "torch-channels-last", "keras"], ["stock", "keep"], 1),
     "infer": (["torch", "torch-channels-last", "keras", "onnxruntime"], ["stock", "keep"], 20),
     "infer32": (["torch", "torch-channels-last", "keras", "onnxruntime"], ["stock", "keep"], 2),
+    "train-encoder": (["torch"], ["stock", "keep"], 1),
+    "encoder": (["torch"], ["stock", "keep"], 20),  # ours from the audio on, PyTorch from the features on
     "front-end": (["librosa"], ["stock"], 20),
 }
 # Keras and onnxruntime bring allocators of their own; one setting shows them.

@@ -1,7 +1,7 @@
 """One peer's side of the comparison: prepares its work, then does it once for each line on standard input and answers
 with the milliseconds it took. `compare.py` starts it.
 
-usage: peer.py torch|torch-channels-last|keras|onnxruntime|librosa train|infer|infer32|front-end
+usage: peer.py torch|torch-channels-last|keras|onnxruntime|librosa train|infer|infer32|train-encoder|encoder|front-end
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
-from network import N_CLASSES, N_FRAMES, N_MELS, keras_network, torch_network
+from network import N_CLASSES, N_FRAMES, N_MELS, keras_network, torch_encoder, torch_network
 
 THREADS = 2
 
@@ -41,6 +41,37 @@ def torch_work(what, channels_last):
             optimizer.zero_grad()
             loss = loss_of(network(x), y)
             loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return step
+    network.eval()
+
+    def infer():
+        with torch.inference_mode():
+            return network(x)
+
+    return infer
+
+
+def torch_encoder_work(what):
+    """3 s a clip, as the front end gives them: 300 frames."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(1)
+    n = 16 if what == "train-encoder" else 1
+    x, y = torch.randn(n, 80, 300), torch.arange(n) % N_CLASSES
+    network = torch_encoder()
+    if what == "train-encoder":
+        optimizer = torch.optim.AdamW(network.parameters(), lr=3e-5)
+        loss_of = torch.nn.CrossEntropyLoss()
+
+        def step():
+            optimizer.zero_grad()
+            loss = loss_of(network(x), y)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             return loss.item()
 
@@ -108,7 +139,7 @@ def librosa_work(resample):
 def main():
     peer, what = sys.argv[1:]
     work = {
-        "torch": lambda: torch_work(what, channels_last=False),
+        "torch": lambda: torch_encoder_work(what) if "encoder" in what else torch_work(what, channels_last=False),
         "torch-channels-last": lambda: torch_work(what, channels_last=True),
         "keras": lambda: keras_work(what),
         "onnxruntime": lambda: onnxruntime_work(what),

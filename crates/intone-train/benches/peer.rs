@@ -6,9 +6,10 @@
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
+use intone::Recognizer;
 use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, FrontEnd};
-use intone::model::Model;
+use intone::model::{Model, ModelFile, ModelMeta};
 use intone_train::Config;
 use intone_train::learner::{Inputs, Learner};
 use intone_train::phase::Phase;
@@ -23,6 +24,9 @@ fn noise(n: usize) -> Vec<f32> {
     };
     (0..n).map(|_| next()).collect()
 }
+
+/// Frames of 3 s, of 10 ms each.
+const ENCODER_FRAMES: usize = 300;
 
 /// One class after the other.
 fn targets(n: usize) -> Vec<[f32; 6]> {
@@ -50,6 +54,32 @@ fn work(what: &str) -> Box<dyn FnMut()> {
             let windows = noise(n * window);
             Box::new(move || assert_eq!(model.logits(&windows, n).expect("whole windows").len(), n * 6))
         }
+        "train-encoder" => {
+            let config = Config::whisper_tiny();
+            let mut learner = Learner::new(&config, &Device::flex()).expect("it is trained here");
+            let window = ENCODER_FRAMES * config.front_end.n_mels;
+            let windows: Vec<Vec<f32>> = noise(16 * window).chunks(window).map(<[f32]>::to_vec).collect();
+            let targets = targets(16);
+            // Behind the epochs in which the encoder is frozen.
+            let phase = Phase::of(&config, config.training.max_epochs);
+            Box::new(move || {
+                let step = learner.step(Inputs::Windows(&windows), &targets, &phase, 1.0, 1);
+                assert!(step.loss.is_finite());
+            })
+        }
+        "encoder" => {
+            // From 3 s of audio to the answer: the front end is part of it.
+            let config = Config::whisper_tiny();
+            let learner = Learner::new(&config, &Device::flex()).expect("it is trained here");
+            let front_end = FrontEnd { trim_top_db: None, ..config.front_end.clone() };
+            let labels = intone::Emotion::ALL.map(|emotion| emotion.name().to_owned()).to_vec();
+            let meta = ModelMeta::new(config.architecture(6), front_end, labels);
+            let recognizer = Recognizer::from_file(ModelFile::new(meta, learner.tensors()));
+            let recognizer = recognizer.expect("its own tensors");
+            let samples = noise(48_000).into_iter().map(|x| 0.2 * (x - 0.5)).collect();
+            let audio = Audio::new(samples, SampleRate(16_000)).expect("finite samples");
+            Box::new(move || assert!(recognizer.recognize(&audio).expect("an answer").label().is_some()))
+        }
         "front-end" => {
             // 3 s at the rate of the corpora, as decoding leaves them.
             let samples = noise(48_000).into_iter().map(|x| 0.2 * (x - 0.5)).collect();
@@ -61,7 +91,7 @@ fn work(what: &str) -> Box<dyn FnMut()> {
                 assert_eq!(extractor.log_mel(audio.samples()).data().len(), front_end.window_len());
             })
         }
-        other => panic!("expected train, infer, infer32 or front-end, got {other}"),
+        other => panic!("expected train, infer, infer32, train-encoder, encoder or front-end, got {other}"),
     }
 }
 
