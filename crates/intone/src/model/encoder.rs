@@ -425,7 +425,7 @@ mod tests {
         // 7.6 million in the encoder's convolutions and four blocks, and the head.
         let config = EncoderConfig::tiny(4);
         let encoder = 384 * (80 * 3 + 1) + 384 * (384 * 3 + 1) + 4 * (12 * 384 * 384 + 13 * 384);
-        let head = 5 + 64 * (384 + 2) + 256 * (768 + 1) + 6 * 257;
+        let head = 5 + 64 * (384 + 2) + 192 * (768 + 1) + 6 * 193;
         assert_eq!(n_parameters(&config), encoder + head);
     }
 }

@@ -229,7 +229,7 @@ impl EncoderConfig {
             hidden: 1_536,
             n_blocks,
             pooling: 64,
-            dense: vec![256],
+            dense: vec![192],
             n_classes: 6,
         }
     }
