@@ -162,7 +162,7 @@ fn what_cannot_be_used_is_told_before_an_evaluation() {
         std::fs::write(audio.join(format!("101{n}_DFA_ANG_XX.wav")), LFS_POINTER).unwrap();
     }
     let mut command = Command::cargo_bin("intone").unwrap();
-    command.args(["evaluate", "--protocol=loso/ravdess/01", "--data"]).arg(root.path());
+    command.args(["evaluate", "--protocol=loso/ravdess/01", "--missing-classes", "--data"]).arg(root.path());
     let output = command.output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{err}");

@@ -93,8 +93,10 @@ impl Results for Provenance {
         self.scores.insert(format!("{part}_speakers"), scores.n_speakers as f64);
         for (name, figure) in [("accuracy", scores.accuracy), ("uar", scores.uar)] {
             self.scores.insert(format!("{part}_{name}"), figure.value);
-            self.scores.insert(format!("{part}_{name}_low"), figure.low);
-            self.scores.insert(format!("{part}_{name}_high"), figure.high);
+            if figure.has_interval() {
+                self.scores.insert(format!("{part}_{name}_low"), figure.low);
+                self.scores.insert(format!("{part}_{name}_high"), figure.high);
+            }
         }
     }
 }

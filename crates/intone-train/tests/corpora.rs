@@ -139,7 +139,7 @@ fn crema_d_with_its_tables() {
     assert_eq!(first.votes, Some(Votes([0, 0, 0, 3, 6, 0])));
     assert_eq!((first.sentence.as_deref(), first.level), (Some("IEO"), Some(Level::Low)));
     // No row in either table: the sex is known all the same.
-    assert_eq!((second.sex, second.age, second.votes), (Some(Sex::Female), None, None));
+    assert_eq!((second.sex, second.age, second.votes), (Some(Sex::Female), Some(21), None));
     assert_eq!(second.level, None);
     assert_eq!(corpus.tables.len(), 2);
 

@@ -26,14 +26,16 @@ pub mod folder;
 pub mod manifest;
 pub mod ravdess;
 
+mod facts;
 mod faults;
 mod gather;
 mod inventory;
 mod survey;
-mod table;
+pub(crate) mod table;
 mod unread;
 mod walk;
 
+pub use facts::{Facts, facts};
 pub use faults::{KNOWN_FAULTS, KnownFault, Remedy};
 pub use inventory::{
     AudioEntry, Entry, Excluded, FaultEntry, Inventory, PublishedEntry, Renamed, UnreadEntry,
