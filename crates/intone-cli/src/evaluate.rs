@@ -5,12 +5,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use intone::recognizer::EMBEDDED_MODEL;
 use intone::{Emotion, Recognizer};
 use intone_train::corpus::{Clip, Corpus};
 use intone_train::evaluate::{Prediction, Scores, recognize, score};
 use intone_train::leak;
 use intone_train::predictions::check_classes;
 use intone_train::report::{self, Evaluation, Excluded, Failed, Report, RunFiles, SEED};
+use intone_train::robustness::{self, Robustness};
 use intone_train::split::{Family, Part, Protocol, Split};
 
 use crate::predict::recognizer;
@@ -48,6 +50,11 @@ pub(crate) struct Args {
     #[arg(long)]
     partial: bool,
 
+    /// Recognise the clips again under noise, codecs, reverberation, other speeds and more: N of them, evenly spaced, or
+    /// all, 47 times; needs --out
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, requires = "out")]
+    robustness: Option<Option<usize>>,
+
     /// Evaluate also where a class has no clips: UAR and macro-F1 are then those of the others
     #[arg(long)]
     missing_classes: bool,
@@ -80,8 +87,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let scores = score(&predictions, SEED)?;
     let n_failed = failed.len();
     if let Some(dir) = &args.out {
+        let bytes = args.model.as_deref().map(std::fs::read).transpose()?;
         let evaluation = Evaluation {
             model: Some(model_name(args.model.as_deref())),
+            model_sha256: Some(report::model_sha256(bytes.as_deref().unwrap_or(EMBEDDED_MODEL))),
             protocol: protocol.to_string(),
             part: args.part.to_string(),
             command: command(args, &protocol),
@@ -92,7 +101,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         let votes: BTreeMap<_, _> =
             clips.iter().filter_map(|clip| Some((clip.id.clone(), clip.votes?))).collect();
-        report::write_run(dir, &RunFiles { predictions: &predictions, votes, evaluation })?;
+        let robustness =
+            args.robustness.map(|most| changed(&recognizer, clips, &evaluation, most)).transpose()?;
+        report::write_run(dir, &RunFiles { predictions: &predictions, votes, evaluation, robustness })?;
         report::write(&Report::new(&report::read_run(dir)?, args.missing_classes)?, dir)?;
     }
     let mut out = io::stdout().lock();
@@ -103,6 +114,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(if n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The clips that could be recognised once more, changed.
+fn changed(
+    recognizer: &Recognizer,
+    clips: &[Clip],
+    evaluation: &Evaluation,
+    most: Option<usize>,
+) -> anyhow::Result<Robustness> {
+    let failed = |clip: &&Clip| evaluation.failed.iter().any(|failed| failed.clip == clip.id);
+    let good: Vec<Clip> = clips.iter().filter(|clip| !failed(clip)).cloned().collect();
+    let some = robustness::sample(&good, most.unwrap_or(usize::MAX));
+    let bar = counting_bar(some.len() * robustness::n_passes(), "changed clips");
+    let robustness = robustness::measure(recognizer, &some, &|| bar.inc(1));
+    bar.finish_and_clear();
+    Ok(robustness?)
 }
 
 /// A protocol of one fold: a model can be evaluated on no other.
@@ -170,7 +197,11 @@ fn model_name(model: Option<&Path>) -> String {
 
 fn command(args: &Args, protocol: &Protocol) -> String {
     let model = args.model.as_deref().map(|_| "MODEL ").unwrap_or_default();
-    let flags = [(args.partial, " --partial"), (args.missing_classes, " --missing-classes")];
+    let flags = [
+        (args.robustness.is_some(), " --robustness"),
+        (args.partial, " --partial"),
+        (args.missing_classes, " --missing-classes"),
+    ];
     let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
     format!("intone evaluate {model}--data DIR --protocol {protocol} --part {}{flags} --out RUN", args.part)
 }

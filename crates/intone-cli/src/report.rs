@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use intone_train::corpus::crema_d;
 use intone_train::report::{self, Comparison, Input, Report};
 
@@ -48,7 +49,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &inputs[..] {
         [input] => {
             let dir = args.out.as_deref().or_else(|| args.runs[0].is_dir().then_some(args.runs[0].as_path()));
-            let report = Report::new(input, args.missing_classes)?;
+            let in_run = || args.runs[0].display().to_string();
+            let report = Report::new(input, args.missing_classes).with_context(in_run)?;
             writeln!(out, "{} clips of {} speakers", report.n, report.n_speakers)?;
             writeln!(out, "UAR       {}", report.uar)?;
             writeln!(out, "accuracy  {}", report.accuracy)?;

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod phase;
 pub mod predictions;
 pub mod report;
+pub mod robustness;
 pub mod run_log;
 pub mod split;
 pub mod train;

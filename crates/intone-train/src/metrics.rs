@@ -4,8 +4,8 @@
 //! A [`Tally`] is what figures are computed from, and it adds up: the tally of a corpus is the sum of those of its
 //! speakers. So an interval over resampled speakers costs a few additions, however many clips there are.
 
-use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::training_set::N_CLASSES;
 
@@ -52,6 +52,21 @@ impl Serialize for Figure {
         object.serialize_field("low", &self.low)?;
         object.serialize_field("high", &self.high)?;
         object.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Figure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Figure, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Alone(f64),
+            Interval { value: f64, low: f64, high: f64 },
+        }
+        Ok(match Either::deserialize(deserializer)? {
+            Either::Alone(value) => Figure { value, low: f64::NAN, high: f64::NAN },
+            Either::Interval { value, low, high } => Figure { value, low, high },
+        })
     }
 }
 
@@ -258,6 +273,8 @@ mod tests {
         let without = Figure { value: 0.5, low: f64::NAN, high: f64::NAN };
         assert_eq!(serde_json::to_string(&with).unwrap(), r#"{"value":0.5,"low":0.25,"high":0.75}"#);
         assert_eq!(serde_json::to_string(&without).unwrap(), "0.5");
+        assert_eq!(serde_json::from_str::<Figure>(r#"{"value":0.5,"low":0.25,"high":0.75}"#).unwrap(), with);
+        assert!(!serde_json::from_str::<Figure>("0.5").unwrap().has_interval());
         assert_eq!((with.to_string(), without.to_string()), ("50.0 % [25.0, 75.0]".into(), "50.0 %".into()));
     }
 }

@@ -7,7 +7,7 @@ use intone::model::{CorpusInfo, ModelMeta, Provenance};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
-use crate::corpus::{Clip, PUBLISHED};
+use crate::corpus::{self, Clip};
 use crate::dataset::hex;
 use crate::evaluate::Scores;
 use crate::split::{Part, Split};
@@ -51,12 +51,11 @@ fn corpora(clips: &[Clip]) -> Vec<CorpusInfo> {
         clips.sort_by(|a, b| a.id.cmp(&b.id));
         let mut hash = Sha256::new();
         clips.iter().for_each(|clip| hash.update(clip.sha256));
-        let published = PUBLISHED.iter().find(|published| published.name == name);
         CorpusInfo {
             name: name.to_owned(),
             clips: clips.len(),
             hash: hex(&hash.finalize()),
-            licence: published.map_or("unknown", |published| published.source).to_owned(),
+            licence: corpus::published(name).map_or("unknown", |(_, source)| source).to_owned(),
         }
     };
     by_name.into_iter().map(info).collect()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use intone::Emotion;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{Comparison, Input, Report, compare, page};
 use crate::corpus::table::Table;
@@ -12,6 +13,7 @@ use crate::corpus::{Corpus, Inventory, Votes};
 use crate::error::{Error, Result};
 use crate::evaluate::{Prediction, write_predictions};
 use crate::predictions::read_predictions;
+use crate::robustness::Robustness;
 
 /// What was said of each clip; all figures come from here.
 pub const PREDICTIONS_FILE: &str = "predictions.csv";
@@ -22,6 +24,9 @@ pub const EVALUATION_FILE: &str = "evaluation.json";
 /// What listeners heard: `clip,angry,disgust,fear,happy,neutral,sad`, numbers of votes.
 pub const VOTES_FILE: &str = "votes.csv";
 
+/// How the same clips are answered when they are changed: a [`Robustness`].
+pub const ROBUSTNESS_FILE: &str = "robustness.json";
+
 /// How predictions were made. A report without it is complete but for these facts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +34,9 @@ pub struct Evaluation {
     /// What answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// SHA-256 of the model's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_sha256: Option<String>,
     /// The protocol.
     pub protocol: String,
     /// The side of its split, or `test` for all folds together.
@@ -86,10 +94,9 @@ pub struct Fold {
 pub fn excluded(corpus: &Corpus) -> Vec<Excluded> {
     let inventory = Inventory::new(corpus, None);
     let left_out = inventory.excluded.into_iter().map(|e| (e.corpus, e.reason, e.count));
-    let unread = inventory.unread.into_iter().map(|u| (u.name.to_owned(), "no reader".to_owned(), u.files));
     let faults = inventory.faults.into_iter().map(|fault| ("any".to_owned(), fault.what, 1));
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for (corpus, reason, n) in left_out.chain(unread).chain(faults) {
+    for (corpus, reason, n) in left_out.chain(faults) {
         *counts.entry((corpus, reason)).or_default() += n;
     }
     counts.into_iter().map(|((corpus, reason), n)| Excluded { corpus, reason, n }).collect()
@@ -104,6 +111,13 @@ pub struct RunFiles<'a> {
     pub votes: BTreeMap<String, Votes>,
     /// How the predictions were made.
     pub evaluation: Evaluation,
+    /// How the same clips are answered when they are changed, where that was asked for.
+    pub robustness: Option<Robustness>,
+}
+
+/// What tells a model's file from all others: its SHA-256, in hexadecimal digits.
+pub fn model_sha256(bytes: &[u8]) -> String {
+    crate::dataset::hex(&Sha256::digest(bytes))
 }
 
 /// Writes the files that a report is made of into a folder, which is made where it is missing.
@@ -114,6 +128,9 @@ pub fn write_run(dir: &Path, files: &RunFiles<'_>) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
     write_predictions(files.predictions, &dir.join(PREDICTIONS_FILE))?;
     write_votes(&files.votes, &dir.join(VOTES_FILE))?;
+    if let Some(robustness) = &files.robustness {
+        write_json(robustness, &dir.join(ROBUSTNESS_FILE))?;
+    }
     write_json(&files.evaluation, &dir.join(EVALUATION_FILE))
 }
 
@@ -162,7 +179,8 @@ pub fn read_run(path: &Path) -> Result<Input> {
     let beside = |name: &str| dir.map(|dir| dir.join(name)).filter(|path| path.is_file());
     let evaluation = beside(EVALUATION_FILE).map(|path| read_json(&path)).transpose()?;
     let votes = beside(VOTES_FILE).map(|path| read_votes(&path)).transpose()?.unwrap_or_default();
-    Ok(Input { name: name_of(path), answers: read_predictions(&file)?, votes, evaluation })
+    let robustness = beside(ROBUSTNESS_FILE).map(|path| read_json(&path)).transpose()?;
+    Ok(Input { name: name_of(path), answers: read_predictions(&file)?, votes, evaluation, robustness })
 }
 
 /// The name of a folder, also when it is given as `.`, or that of a file without its ending.

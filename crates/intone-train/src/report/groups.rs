@@ -67,7 +67,12 @@ pub(super) fn groupings(clips: &Clips<'_>, evaluation: Option<&Evaluation>) -> V
         ("corpus", Box::new(|clip| Some(clip.corpus.clone()))),
         ("sex", Box::new(|clip| clip.sex.or(facts(&clip.clip).sex).map(|sex| sex_name(sex).to_owned()))),
         ("age", Box::new(|clip| facts(&clip.clip).age.map(|age| decade(age).to_owned()))),
-        ("level", Box::new(|clip| facts(&clip.clip).level.map(|level| level_name(level).to_owned()))),
+        (
+            "level",
+            Box::new(|clip| {
+                facts(&clip.clip).level.map(|level| format!("{}/{}", clip.corpus, level_name(level)))
+            }),
+        ),
         ("sentence", Box::new(sentence)),
         ("fold", Box::new(move |clip| fold_of.get(clip.speaker.as_str()).map(|&fold| fold.to_owned()))),
     ];
@@ -138,11 +143,11 @@ fn sex_name(sex: Sex) -> &'static str {
 /// With a digit before it, so that the order of names is that of strength.
 fn level_name(level: Level) -> &'static str {
     match level {
-        Level::Low => "crema-d/1 low",
-        Level::Medium => "crema-d/2 medium",
-        Level::High => "crema-d/3 high",
-        Level::Normal => "ravdess/1 normal",
-        Level::Strong => "ravdess/2 strong",
+        Level::Low => "1 low",
+        Level::Medium => "2 medium",
+        Level::High => "3 high",
+        Level::Normal => "1 normal",
+        Level::Strong => "2 strong",
     }
 }
 

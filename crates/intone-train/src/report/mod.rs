@@ -15,6 +15,7 @@ use crate::corpus::Votes;
 use crate::error::Result;
 use crate::metrics::{Figure, N_BINS, Tally};
 use crate::predictions::{Answered, check_classes};
+use crate::robustness::Robustness;
 use crate::training_set::N_CLASSES;
 
 mod compare;
@@ -29,8 +30,8 @@ mod selective;
 pub use compare::{Comparison, Difference, System};
 pub use crowd::Crowd;
 pub use files::{
-    EVALUATION_FILE, Evaluation, Excluded, Failed, Fold, PREDICTIONS_FILE, RunFiles, VOTES_FILE, excluded,
-    read_run, write, write_comparison, write_run, write_votes,
+    EVALUATION_FILE, Evaluation, Excluded, Failed, Fold, PREDICTIONS_FILE, ROBUSTNESS_FILE, RunFiles,
+    VOTES_FILE, excluded, model_sha256, read_run, write, write_comparison, write_run, write_votes,
 };
 pub(crate) use files::{read_json, write_json};
 pub use groups::{Gap, Group, Grouping};
@@ -83,6 +84,9 @@ pub struct Report {
     /// What listeners heard, and how this compares with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crowd: Option<Crowd>,
+    /// How it does on changed clips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub robustness: Option<Robustness>,
     /// The most confident answers that are wrong.
     pub mistakes: Vec<Mistake>,
     /// How the predictions were made.
@@ -175,6 +179,8 @@ pub struct Input {
     pub votes: BTreeMap<String, Votes>,
     /// How the answers were made.
     pub evaluation: Option<Evaluation>,
+    /// How the same clips are answered when they are changed.
+    pub robustness: Option<Robustness>,
 }
 
 impl Report {
@@ -238,6 +244,7 @@ impl Report {
             coverage,
             coverage_mean,
             crowd: crowd::crowd(&clips, &input.votes),
+            robustness: input.robustness.clone(),
             mistakes: mistakes(answers, &input.votes),
             evaluation: input.evaluation.clone(),
         })

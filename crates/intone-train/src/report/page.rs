@@ -3,6 +3,7 @@
 use super::document::{Document, Table};
 use super::{Crowd, Grouping, Report, plots};
 use crate::metrics::Figure;
+use crate::robustness::Robustness;
 
 /// The share of single listeners' answers that name the intended emotion, voice only (Cao et al. 2014), and that of
 /// majorities; all 7,442 clips of CREMA-D.
@@ -22,6 +23,7 @@ pub(super) fn document(report: &Report) -> Document {
     speakers(report, &mut page);
     confidence(report, &mut page);
     report.crowd.iter().for_each(|crowd| people(crowd, &mut page));
+    report.robustness.iter().for_each(|robustness| changed(robustness, &mut page));
     mistakes(report, &mut page);
     page
 }
@@ -65,6 +67,11 @@ fn plain(figure: &Figure) -> String {
 
 fn optional(figure: &Option<Figure>) -> String {
     figure.map_or_else(|| "\u{2013}".to_owned(), |figure| figure.to_string())
+}
+
+/// Without the sign of percent, for tables that are wide.
+fn bare(figure: &Option<Figure>) -> String {
+    optional(figure).replace(" %", "")
 }
 
 fn evaluation(report: &Report, page: &mut Document) {
@@ -122,9 +129,9 @@ fn classes(report: &Report, page: &mut Document) {
     });
     page.table(Table { header: header.clone(), rows: counts.collect(), n_text: 1 });
     let shares = report.classes.iter().zip(&report.confusion_rows).map(|(class, row)| {
-        std::iter::once(class.emotion.name().to_owned()).chain(row.iter().map(optional)).collect()
+        std::iter::once(class.emotion.name().to_owned()).chain(row.iter().map(bare)).collect()
     });
-    let header = std::iter::once("truth, shares".to_owned()).chain(header.into_iter().skip(1)).collect();
+    let header = std::iter::once("truth, %".to_owned()).chain(header.into_iter().skip(1)).collect();
     page.table(Table { header, rows: shares.collect(), n_text: 1 });
 }
 
@@ -179,10 +186,11 @@ fn group(grouping: &Grouping, report: &Report, page: &mut Document) {
 /// A difference in percentage points.
 pub(super) fn points(figure: &Figure) -> String {
     let value = format!("{:+.1} points", 100.0 * figure.value);
-    match figure.has_interval() {
+    let text = match figure.has_interval() {
         true => format!("{value} [{:+.1}, {:+.1}]", 100.0 * figure.low, 100.0 * figure.high),
         false => value,
-    }
+    };
+    text.replace('-', "\u{2212}")
 }
 
 /// Mean and standard deviation of shares, in percent (`n - 1` in the variance); the mean alone of a single one.
@@ -281,6 +289,38 @@ fn people(crowd: &Crowd, page: &mut Document) {
         format!("{:.3}", crowd.divergence),
     ]);
     page.table(Table::new(["", "share of clips"], rows));
+}
+
+fn changed(robustness: &Robustness, page: &mut Document) {
+    page.heading("Robustness");
+    page.text(format!(
+        "The same {} clips, changed. Clean, their UAR is {}; the mean over all changes is {:.1} %, which leaves {:.0} % of what \
+         the system is above chance.",
+        robustness.n,
+        robustness.clean,
+        100.0 * robustness.mean_uar,
+        100.0 * robustness.retained
+    ));
+    page.picture(
+        plots::robustness(robustness),
+        "UAR of the changed clips with 95 % intervals; the broken line is the UAR of the clean ones.",
+    );
+    let mut rows = Vec::new();
+    for kind in &robustness.kinds {
+        rows.extend(kind.levels.iter().map(|level| {
+            [
+                kind.name.clone(),
+                kind.unit.clone(),
+                crate::svg::number(level.level),
+                level.uar.to_string(),
+                level.accuracy.to_string(),
+            ]
+        }));
+    }
+    page.table(Table::new(["change", "measured in", "level", "UAR", "accuracy"], rows).text_columns(2));
+    if !robustness.skipped.is_empty() {
+        page.text(format!("Left out: {}.", robustness.skipped.join("; ")));
+    }
 }
 
 fn mistakes(report: &Report, page: &mut Document) {

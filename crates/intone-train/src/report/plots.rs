@@ -4,7 +4,8 @@ use intone::Emotion;
 
 use super::{Calibration, CoveragePoint, Group, Speaker};
 use crate::metrics::Figure;
-use crate::svg::{Anchor, Axes, BLUE, FAINT, INK, ORANGE, Stroke, Svg, ticks};
+use crate::robustness::Robustness;
+use crate::svg::{Anchor, Axes, BLUE, FAINT, INK, ORANGE, Stroke, Svg, number, ticks};
 use crate::training_set::N_CLASSES;
 
 const WIDTH: f64 = 480.0;
@@ -174,6 +175,45 @@ pub(super) fn forest(title: &str, label: &str, rows: &[(String, Figure)], line: 
 pub(super) fn groups(by: &str, groups: &[Group], uar: &Figure) -> String {
     let rows: Vec<_> = groups.iter().map(|group| (group.name.clone(), group.uar)).collect();
     forest(&format!("UAR by {by}"), "UAR, %", &rows, Some(uar.value))
+}
+
+/// A small panel for each way of changing clips, all on the same scale.
+pub(super) fn robustness(robustness: &Robustness) -> String {
+    const COLUMNS: usize = 3;
+    const PANEL: (f64, f64) = (300.0, 190.0);
+    let n_rows = robustness.kinds.len().div_ceil(COLUMNS);
+    let mut svg = Svg::new(COLUMNS as f64 * PANEL.0, n_rows as f64 * PANEL.1, "UAR of changed clips");
+    let highs = robustness.kinds.iter().flat_map(|kind| &kind.levels).flat_map(|l| [l.uar.value, l.uar.high]);
+    let most = highs.filter(|v| v.is_finite()).fold(robustness.clean.value, f64::max);
+    let ceiling = (most * 10.0).ceil() * 10.0;
+    for (place, kind) in robustness.kinds.iter().enumerate() {
+        let (left, top) = ((place % COLUMNS) as f64 * PANEL.0, (place / COLUMNS) as f64 * PANEL.1);
+        let axes = Axes {
+            left: left + 58.0,
+            right: left + PANEL.0 - 14.0,
+            top: top + 26.0,
+            bottom: top + PANEL.1 - 46.0,
+            x_range: (0.5, kind.levels.len() as f64 + 0.5),
+            y_range: (0.0, ceiling),
+        };
+        axes.y_axis(&mut svg, &ticks(axes.y_range, 4), "UAR, %");
+        let clean = axes.y(100.0 * robustness.clean.value);
+        svg.line((axes.left, clean), (axes.right, clean), Stroke::dashed(ORANGE, 1.2, "5 3"));
+        let mut points = Vec::new();
+        for (at, level) in (1..).zip(&kind.levels) {
+            let point = axes.at(f64::from(at), 100.0 * level.uar.value);
+            whisker(&mut svg, point.0, &level.uar, &axes);
+            svg.text(point.0, axes.bottom + 16.0, Anchor::Middle, &number(level.level));
+            points.push(point);
+        }
+        svg.polyline(&points, Stroke::solid(BLUE, 1.8));
+        points.iter().for_each(|&point| svg.dot(point, 3.5, BLUE, Stroke::solid("#fff", 0.8)));
+        axes.edges(&mut svg);
+        svg.text(axes.left, axes.top - 10.0, Anchor::Start, &kind.name);
+        let unit = kind.unit.split(" (").next().unwrap_or_default();
+        svg.text((axes.left + axes.right) / 2.0, axes.bottom + 33.0, Anchor::Middle, unit);
+    }
+    svg.finish()
 }
 
 /// A long name's beginning.
