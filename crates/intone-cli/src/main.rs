@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod cross_validate;
 mod data;
 mod evaluate;
+mod explain;
 mod features;
 mod inputs;
 mod model;
@@ -35,6 +36,7 @@ enum Command {
     Evaluate(evaluate::Args),
     CrossValidate(cross_validate::Args),
     Report(report::Args),
+    Explain(explain::Args),
     Features(features::Args),
     Data(data::Args),
     Model(model::Args),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::CrossValidate(args) => cross_validate::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Features(args) => features::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Model(args) => model::run(&args),

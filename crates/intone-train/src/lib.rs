@@ -10,6 +10,7 @@ pub mod curve;
 pub mod dataset;
 pub mod error;
 pub mod evaluate;
+pub mod explain;
 pub mod fetch;
 pub mod leak;
 pub mod learner;
