@@ -1,6 +1,6 @@
 //! `intone evaluate`: how good a model is on speakers whose truth is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     partial: bool,
 
     /// Recognise the clips again under noise, codecs, reverberation, other speeds and more: N of them, evenly spaced, or
-    /// all, 47 times; needs --out
+    /// all, 50 times; needs --out
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, requires = "out")]
     robustness: Option<Option<usize>>,
 
@@ -101,9 +101,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         let votes: BTreeMap<_, _> =
             clips.iter().filter_map(|clip| Some((clip.id.clone(), clip.votes?))).collect();
-        let robustness =
-            args.robustness.map(|most| changed(&recognizer, clips, &evaluation, most)).transpose()?;
-        report::write_run(dir, &RunFiles { predictions: &predictions, votes, evaluation, robustness })?;
+        report::write_run(dir, &RunFiles { predictions: &predictions, votes, evaluation })?;
+        if let Some(most) = args.robustness {
+            report::write_robustness(dir, &changed(&recognizer, clips, &predictions, most)?)?;
+        }
         report::write(&Report::new(&report::read_run(dir)?, args.missing_classes)?, dir)?;
     }
     let mut out = io::stdout().lock();
@@ -120,11 +121,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn changed(
     recognizer: &Recognizer,
     clips: &[Clip],
-    evaluation: &Evaluation,
+    predictions: &[Prediction],
     most: Option<usize>,
 ) -> anyhow::Result<Robustness> {
-    let failed = |clip: &&Clip| evaluation.failed.iter().any(|failed| failed.clip == clip.id);
-    let good: Vec<Clip> = clips.iter().filter(|clip| !failed(clip)).cloned().collect();
+    let answered: HashSet<&str> = predictions.iter().map(|prediction| prediction.clip.as_str()).collect();
+    let good: Vec<Clip> = clips.iter().filter(|clip| answered.contains(clip.id.as_str())).cloned().collect();
     let some = robustness::sample(&good, most.unwrap_or(usize::MAX));
     let bar = counting_bar(some.len() * robustness::n_passes(), "changed clips");
     let robustness = robustness::measure(recognizer, &some, &|| bar.inc(1));
@@ -158,7 +159,7 @@ fn look_for_leaks(
     let speakers = leak::check_speakers(&heard, args.part, clips)?;
     let mut all = clips.to_vec();
     if args.part != Part::Train {
-        let evaluated: std::collections::HashSet<&str> = clips.iter().map(|clip| clip.id.as_str()).collect();
+        let evaluated: HashSet<&str> = clips.iter().map(|clip| clip.id.as_str()).collect();
         all.extend(
             leak::heard_clips(&heard, corpus).into_iter().filter(|c| !evaluated.contains(c.id.as_str())),
         );

@@ -68,7 +68,7 @@ pub(super) fn collect(audio: Vec<PathBuf>, draft: &mut Draft) {
         match labels[&file].get(place.stem) {
             Some(label) => draft.candidates.push(candidate(&path, &place, label)),
             None => {
-                let what = format!("no label in {}", file.display());
+                let what = format!("no label in {}.txt", place.dialogue);
                 draft.fault(path, FaultKind::BadName { corpus: "IEMOCAP", what });
             }
         }

@@ -111,8 +111,6 @@ pub struct RunFiles<'a> {
     pub votes: BTreeMap<String, Votes>,
     /// How the predictions were made.
     pub evaluation: Evaluation,
-    /// How the same clips are answered when they are changed, where that was asked for.
-    pub robustness: Option<Robustness>,
 }
 
 /// What tells a model's file from all others: its SHA-256, in hexadecimal digits.
@@ -120,18 +118,29 @@ pub fn model_sha256(bytes: &[u8]) -> String {
     crate::dataset::hex(&Sha256::digest(bytes))
 }
 
-/// Writes the files that a report is made of into a folder, which is made where it is missing.
+/// Writes the files that a report is made of into a folder, which is made where it is missing. What an earlier evaluation
+/// left there goes.
 ///
 /// # Errors
 /// What the operating system says.
 pub fn write_run(dir: &Path, files: &RunFiles<'_>) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    for path in [VOTES_FILE, ROBUSTNESS_FILE].map(|name| dir.join(name)) {
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
+        }
+    }
     write_predictions(files.predictions, &dir.join(PREDICTIONS_FILE))?;
     write_votes(&files.votes, &dir.join(VOTES_FILE))?;
-    if let Some(robustness) = &files.robustness {
-        write_json(robustness, &dir.join(ROBUSTNESS_FILE))?;
-    }
     write_json(&files.evaluation, &dir.join(EVALUATION_FILE))
+}
+
+/// Writes how the clips of a run are answered when they are changed, beside its predictions.
+///
+/// # Errors
+/// What the operating system says.
+pub fn write_robustness(dir: &Path, robustness: &Robustness) -> Result<()> {
+    write_json(robustness, &dir.join(ROBUSTNESS_FILE))
 }
 
 /// Writes what listeners heard; no file where nobody was asked.
