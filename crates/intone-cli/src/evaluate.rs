@@ -198,13 +198,17 @@ fn model_name(model: Option<&Path>) -> String {
 
 fn command(args: &Args, protocol: &Protocol) -> String {
     let model = args.model.as_deref().map(|_| "MODEL ").unwrap_or_default();
-    let flags = [
-        (args.robustness.is_some(), " --robustness"),
-        (args.partial, " --partial"),
-        (args.missing_classes, " --missing-classes"),
-    ];
+    let robustness = match args.robustness {
+        None => String::new(),
+        Some(None) => " --robustness".to_owned(),
+        Some(Some(n)) => format!(" --robustness={n}"),
+    };
+    let flags = [(args.partial, " --partial"), (args.missing_classes, " --missing-classes")];
     let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
-    format!("intone evaluate {model}--data DIR --protocol {protocol} --part {}{flags} --out RUN", args.part)
+    format!(
+        "intone evaluate {model}--data DIR --protocol {protocol} --part {}{robustness}{flags} --out RUN",
+        args.part
+    )
 }
 
 fn print(scores: &Scores, protocol: &Protocol, part: Part, out: &mut impl Write) -> io::Result<()> {

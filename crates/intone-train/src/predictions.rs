@@ -276,6 +276,17 @@ mod tests {
         assert!(error.contains("no/such.csv"), "{error}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(tail in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            for head in ["", HEADER, &format!("{HEADER}c/1,c,c/a,female,,angry,1,0,0,")] {
+                std::fs::write(file.path(), [head.as_bytes(), &tail].concat()).unwrap();
+                let _ = read_predictions(file.path());
+            }
+        }
+    }
+
     #[test]
     fn a_class_without_clips_is_named() {
         assert!(check_classes(Emotion::ALL.into_iter()).is_ok());

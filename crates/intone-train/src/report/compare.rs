@@ -204,14 +204,14 @@ pub(super) fn document(comparison: &Comparison) -> Document {
     let row = |difference: &Difference| {
         [
             format!("{} less {}", difference.name, difference.less),
-            page::points(&difference.uar),
-            page::points(&difference.accuracy),
-            page::points(&difference.macro_f1),
-            page::points(&difference.ece),
+            bare_points(&difference.uar),
+            bare_points(&difference.accuracy),
+            bare_points(&difference.macro_f1),
+            bare_points(&difference.ece),
             format!("{:.1} %", 100.0 * difference.share_better),
         ]
     };
-    let header = ["systems", "UAR", "accuracy", "macro-F1", "ECE", "resamples with a higher UAR"];
+    let header = ["percentage points", "UAR", "accuracy", "macro-F1", "ECE", "UAR higher in"];
     page.table(Table::new(header, comparison.differences.iter().map(row).collect()));
     let differences: Vec<_> =
         comparison.differences.iter().map(|d| (format!("{} less {}", d.name, d.less), d.uar)).collect();
@@ -219,13 +219,19 @@ pub(super) fn document(comparison: &Comparison) -> Document {
         plots::forest("Differences of UAR", "Difference of UAR, percentage points", &differences, Some(0.0)),
         "Difference of UAR with its 95 % interval: where it does not reach the broken line, the systems differ.",
     );
-    page.heading("Recall of each class");
+    page.text("The last column is the share of the resamples in which the UAR of the one is higher than that of the other.");
+    page.heading("Recall of each class, %");
     let mut header = vec!["system".to_owned()];
     header.extend(intone::Emotion::ALL.map(|emotion| emotion.name().to_owned()));
     let row = |system: &System| {
-        let recalls = system.recall.iter().map(|r| r.map_or("\u{2013}".to_owned(), |r| r.to_string()));
+        let recalls = system.recall.iter().map(page::bare);
         std::iter::once(system.name.clone()).chain(recalls).collect()
     };
     page.table(Table { header, rows: comparison.systems.iter().map(row).collect(), n_text: 1 });
     page
+}
+
+/// A difference in percentage points, without their name.
+fn bare_points(figure: &Figure) -> String {
+    page::points(figure).replace(" points", "")
 }

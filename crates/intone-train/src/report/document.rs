@@ -114,7 +114,9 @@ table { border-collapse: collapse; margin: .8rem 0; font-size: .9rem; display: b
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top; }
 th { border-bottom: 2px solid #444; text-align: right; }
 td { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th { white-space: nowrap; }
 th.t, td.t { text-align: left; white-space: normal; }
+td.t:first-child { white-space: nowrap; }
 figure { margin: 1rem 0; }
 figure svg { max-width: 100%; height: auto; }
 figcaption { font-size: .85rem; color: #444; max-width: 46rem; }

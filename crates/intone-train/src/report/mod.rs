@@ -1,6 +1,6 @@
 //! Reports: everything that a `predictions.csv` tells, with intervals over speakers.
 //!
-//! [`Report::new`] computes the figures, [`write`] makes `report.json`, `report.md` and `report.html` of them. The same
+//! [`Report::new`] computes the figures, [`write()`] makes `report.json`, `report.md` and `report.html` of them. The same
 //! predictions give the same bytes. What a run knows beside its predictions (what was left out, which checks were made,
 //! what a crowd heard) lies beside them in `evaluation.json` and `votes.csv`; a report does without where they are
 //! missing, so that it can be made of any system's predictions.

@@ -70,7 +70,7 @@ fn optional(figure: &Option<Figure>) -> String {
 }
 
 /// Without the sign of percent, for tables that are wide.
-fn bare(figure: &Option<Figure>) -> String {
+pub(super) fn bare(figure: &Option<Figure>) -> String {
     optional(figure).replace(" %", "")
 }
 
