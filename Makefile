@@ -1,6 +1,9 @@
 # The one place for commands.
 
-.PHONY: check fmt lint tree test doc release
+.PHONY: check fmt lint tree test doc release results
+
+DATA ?= ../shared/data
+MODEL ?= crates/intone/models/default.safetensors
 
 check: fmt lint tree doc test   ## everything that must hold before a commit
 
@@ -21,6 +24,11 @@ test:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Evaluates a model on the test speakers and under changed clips, and fills in its card.
+results: release
+	target/release/intone evaluate $(MODEL) --data $(DATA) --out runs/results/test --robustness
+	target/release/intone model card $(MODEL) --report runs/results/test/report.json -o runs/results/CARD.md
 
 release:                        ## target/release/intone
 	cargo build --release --locked

@@ -1,22 +1,29 @@
 //! `intone evaluate`: how good a model is on speakers whose truth is known.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use intone::Emotion;
-use intone_train::evaluate::{Scores, recognize, score, write_predictions};
-use intone_train::split::{Part, Protocol};
+use intone::recognizer::EMBEDDED_MODEL;
+use intone::{Emotion, Recognizer};
+use intone_train::corpus::{Clip, Corpus};
+use intone_train::evaluate::{Prediction, Scores, recognize, score};
+use intone_train::leak;
+use intone_train::predictions::check_classes;
+use intone_train::report::{self, Evaluation, Excluded, Failed, Report, RunFiles, SEED};
+use intone_train::robustness::{self, Robustness};
+use intone_train::split::{Family, Part, Protocol, Split};
 
 use crate::predict::recognizer;
-
-/// Seed of the bootstrap that the intervals come from.
-const SEED: u64 = 1;
+use crate::terminal::{complain, counting_bar};
 
 /// Measure a model on one side of a speaker-independent split
 ///
 /// Recognises every clip as `intone predict` does and prints accuracy and unweighted average recall (UAR) with 95 %
-/// intervals over speakers, and how clips of each emotion were answered.
+/// intervals over speakers, and how clips of each emotion were answered. With --out, a folder receives
+/// predictions.csv, and from it report.html, report.json and report.md. A speaker or a recording that the model heard
+/// in training stops the evaluation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Model file; without one, the embedded model
@@ -26,40 +33,186 @@ pub(crate) struct Args {
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     data: Vec<PathBuf>,
 
-    /// The split: default, audeering, tfds, emobox/N, luna-jimenez/N, by-speaker/K/FOLD, loso/SPEAKER, manifest
+    /// The split: default, audeering, tfds, emobox/N, luna-jimenez/N, by-speaker/K/FOLD, sentence-and-speaker/K/FOLD,
+    /// loso/SPEAKER, cross-corpus/TRAIN/TEST, all, manifest
     #[arg(long, default_value = "default")]
-    protocol: Protocol,
+    protocol: String,
 
     /// The side of it: train, validation or test
     #[arg(long, default_value = "test")]
     part: Part,
 
-    /// Also write the probabilities for each clip as CSV
-    #[arg(long, value_name = "FILE")]
+    /// The folder of the report
+    #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
+
+    /// Evaluate also where speakers of a published protocol are missing
+    #[arg(long)]
+    partial: bool,
+
+    /// Recognise the clips again under noise, codecs, reverberation, other speeds and more: N of them, evenly spaced, or
+    /// all, 50 times; needs --out
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, requires = "out")]
+    robustness: Option<Option<usize>>,
+
+    /// Evaluate also where a class has no clips: UAR and macro-F1 are then those of the others
+    #[arg(long)]
+    missing_classes: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let protocol = one_protocol(&args.protocol)?;
     let recognizer = recognizer(args.model.as_deref())?;
-    let split = args.protocol.split(&crate::data::read(&args.data)?)?;
+    let corpus = crate::data::read(&args.data)?;
+    let split = protocol.split_for(args.part, &corpus, args.partial)?;
     let clips = split.part(args.part);
-    let predictions = recognize(&recognizer, clips)?;
-    if let Some(path) = &args.out {
-        write_predictions(&predictions, path)?;
+    if !args.missing_classes {
+        check_classes(clips.iter().map(|clip| clip.emotion))?;
+    }
+    let checks = look_for_leaks(&recognizer, args, &corpus, clips)?;
+    let bar = counting_bar(clips.len(), "clips");
+    let answers = recognize(&recognizer, clips, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    let mut predictions: Vec<Prediction> = Vec::new();
+    let mut failed = Vec::new();
+    for (clip, answer) in clips.iter().zip(answers) {
+        match answer {
+            Ok(prediction) => predictions.push(prediction),
+            Err(error) => {
+                complain(format_args!("intone: {error}"));
+                failed.push(Failed { clip: clip.id.clone(), error: without_folder(&error, &clip.path) });
+            }
+        }
     }
     let scores = score(&predictions, SEED)?;
+    let n_failed = failed.len();
+    if let Some(dir) = &args.out {
+        let bytes = args.model.as_deref().map(std::fs::read).transpose()?;
+        let evaluation = Evaluation {
+            model: Some(model_name(args.model.as_deref())),
+            model_sha256: Some(report::model_sha256(bytes.as_deref().unwrap_or(EMBEDDED_MODEL))),
+            protocol: protocol.to_string(),
+            part: args.part.to_string(),
+            command: command(args, &protocol),
+            checks: checks.clone(),
+            excluded: left_out(&corpus, &split),
+            failed,
+            folds: Vec::new(),
+        };
+        let votes: BTreeMap<_, _> =
+            clips.iter().filter_map(|clip| Some((clip.id.clone(), clip.votes?))).collect();
+        report::write_run(dir, &RunFiles { predictions: &predictions, votes, evaluation })?;
+        if let Some(most) = args.robustness {
+            report::write_robustness(dir, &changed(&recognizer, clips, &predictions, most)?)?;
+        }
+        report::write(&Report::new(&report::read_run(dir)?, args.missing_classes)?, dir)?;
+    }
     let mut out = io::stdout().lock();
-    print(&scores, args, &mut out)?;
+    print(&scores, &protocol, args.part, &mut out)?;
+    checks.iter().try_for_each(|check| writeln!(out, "{check}"))?;
+    if let Some(dir) = &args.out {
+        writeln!(out, "\n{}", dir.join("report.html").display())?;
+    }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(scores: &Scores, args: &Args, out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{} clips of {} speakers, {} of '{}'",
-        scores.n, scores.n_speakers, args.part, args.protocol
-    )?;
+/// The clips that could be recognised once more, changed.
+fn changed(
+    recognizer: &Recognizer,
+    clips: &[Clip],
+    predictions: &[Prediction],
+    most: Option<usize>,
+) -> anyhow::Result<Robustness> {
+    let answered: HashSet<&str> = predictions.iter().map(|prediction| prediction.clip.as_str()).collect();
+    let good: Vec<Clip> = clips.iter().filter(|clip| answered.contains(clip.id.as_str())).cloned().collect();
+    let some = robustness::sample(&good, most.unwrap_or(usize::MAX));
+    let bar = counting_bar(some.len() * robustness::n_passes(), "changed clips");
+    let robustness = robustness::measure(recognizer, &some, &|| bar.inc(1));
+    bar.finish_and_clear();
+    Ok(robustness?)
+}
+
+/// A protocol of one fold: a model can be evaluated on no other.
+fn one_protocol(text: &str) -> anyhow::Result<Protocol> {
+    match text.parse::<Family>()? {
+        Family::One(protocol) => Ok(protocol),
+        family => anyhow::bail!(
+            "split protocol '{family}' has several folds, and a model belongs to one of them: name that one \
+             (such as {family}/1), or train and test all with `intone cross-validate`"
+        ),
+    }
+}
+
+/// Proves that the model heard neither the speakers nor the recordings, as far as it can be proven.
+fn look_for_leaks(
+    recognizer: &Recognizer,
+    args: &Args,
+    corpus: &Corpus,
+    clips: &[Clip],
+) -> anyhow::Result<Vec<String>> {
+    leak::check_files(corpus)?;
+    // A training leaves its split beside the model.
+    let beside = args.model.as_deref().map(|model| model.with_file_name("split.csv"));
+    let beside = beside.filter(|path| path.is_file());
+    let heard = leak::heard(&recognizer.meta().provenance, beside.as_deref(), corpus)?;
+    let speakers = leak::check_speakers(&heard, args.part, clips)?;
+    let mut all = clips.to_vec();
+    if args.part != Part::Train {
+        let evaluated: HashSet<&str> = clips.iter().map(|clip| clip.id.as_str()).collect();
+        all.extend(
+            leak::heard_clips(&heard, corpus).into_iter().filter(|c| !evaluated.contains(c.id.as_str())),
+        );
+    }
+    let bar = counting_bar(all.len(), "clips compared");
+    let audio = leak::check_audio(&all, &|| bar.inc(1));
+    bar.finish_and_clear();
+    Ok(vec![speakers, audio?])
+}
+
+/// What was left out of the data, and what the protocol puts on no side.
+pub(crate) fn left_out(corpus: &Corpus, split: &Split) -> Vec<Excluded> {
+    let mut excluded = report::excluded(corpus);
+    let mut by_corpus: BTreeMap<&str, usize> = BTreeMap::new();
+    for clip in split.left_out() {
+        *by_corpus.entry(&clip.corpus).or_default() += 1;
+    }
+    excluded.extend(by_corpus.into_iter().map(|(corpus, n)| Excluded {
+        corpus: corpus.to_owned(),
+        reason: format!("on no side of '{}'", split.protocol()),
+        n,
+    }));
+    excluded
+}
+
+/// The message without the folder of the file: reports are the same wherever the data lie.
+fn without_folder(error: &intone_train::Error, path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    error.to_string().replace(&*path.to_string_lossy(), &name)
+}
+
+fn model_name(model: Option<&Path>) -> String {
+    let name = model.map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "the embedded model".to_owned())
+}
+
+fn command(args: &Args, protocol: &Protocol) -> String {
+    let model = args.model.as_deref().map(|_| "MODEL ").unwrap_or_default();
+    let robustness = match args.robustness {
+        None => String::new(),
+        Some(None) => " --robustness".to_owned(),
+        Some(Some(n)) => format!(" --robustness={n}"),
+    };
+    let flags = [(args.partial, " --partial"), (args.missing_classes, " --missing-classes")];
+    let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
+    format!(
+        "intone evaluate {model}--data DIR --protocol {protocol} --part {}{robustness}{flags} --out RUN",
+        args.part
+    )
+}
+
+fn print(scores: &Scores, protocol: &Protocol, part: Part, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{} clips of {} speakers, {part} of '{protocol}'", scores.n, scores.n_speakers)?;
     writeln!(out, "accuracy  {}", scores.accuracy)?;
     writeln!(out, "UAR       {}", scores.uar)?;
     write!(out, "\n{:>9} |", "truth")?;
@@ -73,8 +226,10 @@ fn print(scores: &Scores, args: &Args, out: &mut impl Write) -> io::Result<()> {
             write!(out, "{n:>8}")?;
         }
         let n: usize = row.iter().sum();
-        let recall = 100.0 * row[truth.index()] as f64 / n.max(1) as f64;
-        writeln!(out, " |{recall:>6.1} %")?;
+        match n {
+            0 => writeln!(out, " |{:>8}", "-")?,
+            _ => writeln!(out, " |{:>6.1} %", 100.0 * row[truth.index()] as f64 / n as f64)?,
+        }
     }
-    Ok(())
+    writeln!(out)
 }

@@ -16,7 +16,7 @@ use crate::inputs::{self, Input};
 use crate::terminal::complain;
 
 mod npy;
-mod picture;
+pub(crate) mod picture;
 
 /// From this number of recordings on, a bar shows the progress.
 const MANY: usize = 10;

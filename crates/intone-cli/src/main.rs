@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod cross_validate;
 mod data;
 mod evaluate;
+mod explain;
 mod features;
 mod inputs;
 mod model;
 mod predict;
+mod report;
 mod terminal;
 mod train;
 
@@ -31,6 +34,9 @@ enum Command {
     Predict(predict::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    CrossValidate(cross_validate::Args),
+    Report(report::Args),
+    Explain(explain::Args),
     Features(features::Args),
     Data(data::Args),
     Model(model::Args),
@@ -41,19 +47,22 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::CrossValidate(args) => cross_validate::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Features(args) => features::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Model(args) => model::run(&args),
     };
     match result {
         Ok(code) => code,
-        Err(error) => report(&error),
+        Err(error) => complain(&error),
     }
 }
 
 /// Prints a fatal error and gives its exit code: 0 for a reader that went away (`intone predict ... | head`), else 2.
 #[expect(clippy::print_stderr, reason = "the one place that reports a fatal error")]
-fn report(error: &anyhow::Error) -> ExitCode {
+fn complain(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
     };

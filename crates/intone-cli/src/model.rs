@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use crate::terminal::{Ink, Style, printable, thousands};
 
+mod card;
+
 /// Look into model files
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -24,6 +26,7 @@ enum Command {
     Info(InfoArgs),
     /// Write a model file again with its weights in another form, such as int8 for the smallest file
     Convert(ConvertArgs),
+    Card(card::CardArgs),
     /// Take over weights that others published, to train from
     #[command(subcommand)]
     Import(Import),
@@ -104,6 +107,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Info(args) => info(args),
         Command::Convert(args) => convert(args),
+        Command::Card(args) => card::card(args),
         Command::Import(Import::Whisper(args)) => import(args),
     }
 }

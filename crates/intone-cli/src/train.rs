@@ -55,13 +55,26 @@ pub(crate) struct Args {
     threads: Option<usize>,
 }
 
+/// A device that this program was built for.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum DeviceName {
+pub(crate) enum DeviceName {
     Cpu,
     #[cfg(feature = "vulkan")]
     Vulkan,
     #[cfg(feature = "cuda")]
     Cuda,
+}
+
+impl DeviceName {
+    pub(crate) fn device(self) -> Device {
+        match self {
+            DeviceName::Cpu => Device::flex(),
+            #[cfg(feature = "vulkan")]
+            DeviceName::Vulkan => Device::vulkan(Default::default()),
+            #[cfg(feature = "cuda")]
+            DeviceName::Cuda => Device::cuda(0),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -74,35 +87,33 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let protocol: Protocol = config.protocol.parse()?;
     let split = protocol.split(&corpus)?;
     report_split(&split);
-    let device = match args.device {
-        DeviceName::Cpu => Device::flex(),
-        #[cfg(feature = "vulkan")]
-        DeviceName::Vulkan => Device::vulkan(Default::default()),
-        #[cfg(feature = "cuda")]
-        DeviceName::Cuda => Device::cuda(0),
-    };
     let options = RunOptions {
         out: args.out.clone(),
         cache: Some(args.cache.clone()),
         resume: args.resume,
-        device,
+        device: args.device.device(),
         test: !args.no_test,
     };
     if args.resume && !args.out.join("checkpoint.safetensors").exists() {
         bail!("{}: no checkpoint to resume from", args.out.display());
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot catch Ctrl-C")?;
-
+    let stop = stop_on_ctrl_c()?;
     let display = Display::new();
     let outcome = train(&config, &split, &options, &stop, &|progress| display.show(&progress))?;
-    display.bar.finish_and_clear();
+    display.finish();
     report(&outcome, args);
     Ok(match outcome {
         Outcome::Interrupted { .. } => ExitCode::from(1),
         Outcome::Finished { .. } => ExitCode::SUCCESS,
     })
+}
+
+/// A flag that Ctrl-C sets, so that a training can save and end.
+pub(crate) fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot catch Ctrl-C")?;
+    Ok(stop)
 }
 
 #[expect(clippy::print_stderr, reason = "what a run tells goes beside the terminal's progress bar")]
@@ -140,12 +151,12 @@ fn report(outcome: &Outcome, args: &Args) {
 }
 
 /// A bar on a terminal, and one line for each epoch everywhere.
-struct Display {
+pub(crate) struct Display {
     bar: ProgressBar,
 }
 
 impl Display {
-    fn new() -> Display {
+    pub(crate) fn new() -> Display {
         let bar = ProgressBar::new(0);
         if !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -155,8 +166,17 @@ impl Display {
         Display { bar }
     }
 
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// A line above the bar.
     #[expect(clippy::print_stderr, reason = "the log of a run that has no terminal")]
-    fn show(&self, progress: &Progress) {
+    pub(crate) fn say(&self, line: &str) {
+        if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+    }
+
+    pub(crate) fn show(&self, progress: &Progress) {
         match progress {
             Progress::Features { done, total } | Progress::Frozen { done, total } => {
                 let frozen = matches!(progress, Progress::Frozen { .. });
@@ -186,7 +206,7 @@ impl Display {
                     row.seconds,
                     if *best { "  best".to_owned() } else { format!("  {left} left") },
                 );
-                if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+                self.say(&line);
             }
         }
     }

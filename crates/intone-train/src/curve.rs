@@ -1,21 +1,17 @@
 //! `curve.svg`: how loss and accuracy went, epoch by epoch.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::run_log::Epoch;
+use crate::svg::{Anchor, Axes, BLUE, ORANGE, Stroke, Svg, tick_step, ticks};
 
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 56.0;
-const RIGHT: f64 = 16.0;
-const TOP: f64 = 34.0;
-const BOTTOM: f64 = 46.0;
 
-/// Dark blue and orange (Okabe and Ito 2008): told apart by colour-blind readers, and in grey; the dash helps too.
-const TRAINING: (&str, &str) = ("#0072B2", "5 3");
-const VALIDATION: (&str, &str) = ("#D55E00", "none");
+/// The dash tells them apart too.
+const TRAINING: Stroke = Stroke::dashed(BLUE, 1.8, "5 3");
+const VALIDATION: Stroke = Stroke::solid(ORANGE, 1.8);
 
 /// Writes the curves of a run as one SVG picture with two panels; the best epoch is marked.
 ///
@@ -27,136 +23,52 @@ pub fn write_curve(rows: &[Epoch], best_epoch: usize, path: &Path) -> Result<()>
 
 /// The picture, as text.
 pub fn curve(rows: &[Epoch], best_epoch: usize) -> String {
-    let loss = Panel {
-        title: "Cross-entropy, nats",
-        training: rows.iter().map(|row| row.train_loss).collect(),
-        validation: rows.iter().map(|row| row.validation_loss).collect(),
-        floor: 0.0,
+    let mut svg = Svg::new(2.0 * WIDTH, HEIGHT, "Loss and accuracy by epoch");
+    let both = |of: fn(&Epoch) -> [f64; 2]| -> [Vec<f64>; 2] {
+        [0, 1].map(|side| rows.iter().map(|row| of(row)[side]).collect())
     };
-    let accuracy = Panel {
-        title: "Accuracy, %",
-        training: rows.iter().map(|row| 100.0 * row.train_accuracy).collect(),
-        validation: rows.iter().map(|row| 100.0 * row.validation_accuracy).collect(),
-        floor: 0.0,
-    };
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {HEIGHT}\" font-family=\"sans-serif\" \
-         font-size=\"12\" role=\"img\" aria-label=\"Loss and accuracy by epoch\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-        2.0 * WIDTH
-    );
-    loss.draw(&mut svg, 0.0, best_epoch);
-    accuracy.draw(&mut svg, WIDTH, best_epoch);
-    svg.push_str("</svg>\n");
-    svg
+    let losses = both(|row| [row.train_loss, row.validation_loss]);
+    let accuracies = both(|row| [100.0 * row.train_accuracy, 100.0 * row.validation_accuracy]);
+    panel(&mut svg, 0.0, "Cross-entropy, nats", &losses, best_epoch);
+    panel(&mut svg, WIDTH, "Accuracy, %", &accuracies, best_epoch);
+    svg.finish()
 }
 
-struct Panel {
-    title: &'static str,
-    training: Vec<f64>,
-    validation: Vec<f64>,
-    floor: f64,
-}
-
-impl Panel {
-    fn draw(&self, svg: &mut String, offset: f64, best_epoch: usize) {
-        let n = self.training.len().max(2);
-        let top = self.training.iter().chain(&self.validation).copied().fold(self.floor, f64::max);
-        let step = tick_step(top - self.floor, 6);
-        let ceiling = self.floor + ((top - self.floor) / step).ceil().max(1.0) * step;
-        let x = |epoch: f64| offset + LEFT + (epoch - 1.0) / (n as f64 - 1.0) * (WIDTH - LEFT - RIGHT);
-        let y = |value: f64| {
-            HEIGHT - BOTTOM - (value - self.floor) / (ceiling - self.floor) * (HEIGHT - TOP - BOTTOM)
-        };
-        let (left, right, bottom) = (x(1.0), x(n as f64), y(self.floor));
-        let mut text = |x: f64, y: f64, anchor: &str, text: &str| {
-            let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
-        };
-        text(left, TOP - 14.0, "start", self.title);
-        text((left + right) / 2.0, HEIGHT - 8.0, "middle", "Epoch");
-        let mut value = self.floor;
-        while value <= ceiling + step / 2.0 {
-            text(left - 6.0, y(value) + 4.0, "end", &number(value));
-            value += step;
-        }
-        let epoch_step = tick_step(n as f64 - 1.0, 8).max(1.0);
-        let mut epoch = epoch_step;
-        while epoch <= n as f64 {
-            text(x(epoch), bottom + 16.0, "middle", &number(epoch));
-            epoch += epoch_step;
-        }
-        let mut value = self.floor;
-        while value <= ceiling + step / 2.0 {
-            let at = y(value);
-            let _ = writeln!(svg, "<path d=\"M{left:.1} {at:.1}H{right:.1}\" stroke=\"#ddd\"/>");
-            value += step;
-        }
-        let _ = writeln!(
-            svg,
-            "<path d=\"M{left:.1} {TOP}V{bottom:.1}H{right:.1}\" fill=\"none\" stroke=\"#444\"/>"
-        );
-        if best_epoch >= 1 {
-            let at = x(best_epoch as f64);
-            let _ = writeln!(
-                svg,
-                "<path d=\"M{at:.1} {TOP}V{bottom:.1}\" stroke=\"#777\" stroke-dasharray=\"1 3\"/>\n\
-                 <text x=\"{:.1}\" y=\"{:.1}\" fill=\"#555\">best: {best_epoch}</text>",
-                at + 4.0,
-                bottom - 6.0
-            );
-        }
-        let legend = [("training", &self.training, TRAINING), ("validation", &self.validation, VALIDATION)];
-        for (i, (name, values, (colour, dash))) in legend.into_iter().enumerate() {
-            let points: Vec<String> = (1..)
-                .zip(values)
-                .map(|(epoch, v)| format!("{:.1},{:.1}", x(f64::from(epoch)), y(*v)))
-                .collect();
-            let _ = writeln!(
-                svg,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" \
-                 stroke-dasharray=\"{dash}\"/>",
-                points.join(" ")
-            );
-            let at = right - 170.0 + 86.0 * i as f64;
-            let _ = writeln!(
-                svg,
-                "<path d=\"M{at:.1} {:.1}h20\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-dasharray=\"{dash}\"/>\n\
-                 <text x=\"{:.1}\" y=\"{:.1}\">{name}</text>",
-                TOP - 18.0,
-                at + 24.0,
-                TOP - 14.0
-            );
-        }
+/// One panel, from the left edge `offset` on: the values of training and validation.
+fn panel(svg: &mut Svg, offset: f64, label: &str, values: &[Vec<f64>; 2], best_epoch: usize) {
+    let n = values[0].len().max(2) as f64;
+    let most = values.iter().flatten().copied().fold(0.0, f64::max);
+    let step = tick_step(most, 6);
+    let axes = Axes {
+        left: offset + 62.0,
+        right: offset + WIDTH - 16.0,
+        top: 34.0,
+        bottom: HEIGHT - 46.0,
+        x_range: (1.0, n),
+        y_range: (0.0, (most / step).ceil().max(1.0) * step),
+    };
+    axes.y_axis(svg, &ticks(axes.y_range, 6), label);
+    let epochs = ticks(axes.x_range, 8).into_iter().filter(|epoch| epoch.fract() == 0.0);
+    axes.x_axis(svg, &epochs.collect::<Vec<_>>(), "Epoch");
+    axes.edges(svg);
+    if best_epoch >= 1 {
+        let at = axes.x(best_epoch as f64);
+        svg.line((at, axes.top), (at, axes.bottom), Stroke::dashed("#777", 1.0, "1 3"));
+        svg.text_in(at + 4.0, axes.bottom - 6.0, Anchor::Start, "#555", &format!("best: {best_epoch}"));
     }
-}
-
-/// The smallest of 1, 2, 5 times a power of ten that divides the range into at most `most` parts.
-fn tick_step(range: f64, most: usize) -> f64 {
-    let least = (range / most as f64).max(1e-9);
-    let power = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .map(|factor| factor * power)
-        .find(|step| *step >= least)
-        .unwrap_or(power)
-}
-
-fn number(value: f64) -> String {
-    let text = format!("{value:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    for (i, (name, stroke)) in [("training", TRAINING), ("validation", VALIDATION)].into_iter().enumerate() {
+        let points: Vec<_> =
+            (1..).zip(&values[i]).map(|(epoch, value)| axes.at(f64::from(epoch), *value)).collect();
+        svg.polyline(&points, stroke);
+        let at = axes.right - 170.0 + 86.0 * i as f64;
+        svg.line((at, axes.top - 18.0), (at + 20.0, axes.top - 18.0), stroke);
+        svg.text(at + 24.0, axes.top - 14.0, Anchor::Start, name);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_round_numbers() {
-        for (range, most, expected) in [(2.3, 6, 0.5), (100.0, 6, 20.0), (7.0, 8, 1.0), (0.6, 6, 0.1)] {
-            assert!((tick_step(range, most) - expected).abs() < 1e-9, "{range}: {}", tick_step(range, most));
-        }
-        assert_eq!((number(0.5), number(20.0), number(0.0)), ("0.5".into(), "20".into(), "0".into()));
-    }
 
     #[test]
     fn every_epoch_is_a_point_inside_the_picture() {
@@ -170,16 +82,16 @@ mod tests {
             seconds: 1.0,
         };
         let svg = curve(&(1..=7).map(row).collect::<Vec<_>>(), 3);
-        let lines: Vec<&str> = svg.lines().filter(|line| line.starts_with("<polyline")).collect();
+        let is_curve =
+            |line: &&str| line.starts_with("<polyline") && [BLUE, ORANGE].iter().any(|c| line.contains(c));
+        let lines: Vec<&str> = svg.lines().filter(is_curve).collect();
         assert_eq!(lines.len(), 4);
         for line in lines {
             let points = line.split('"').nth(1).unwrap().split(' ').map(|p| p.split_once(',').unwrap());
             let points: Vec<(f64, f64)> =
                 points.map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap())).collect();
             assert_eq!(points.len(), 7);
-            assert!(
-                points.iter().all(|(x, y)| (0.0..2.0 * WIDTH).contains(x) && (TOP - 0.1..HEIGHT).contains(y))
-            );
+            assert!(points.iter().all(|(x, y)| (0.0..2.0 * WIDTH).contains(x) && (33.9..HEIGHT).contains(y)));
         }
         assert!(svg.contains("best: 3"));
         assert!(curve(&[row(1)], 1).contains("polyline"), "a run of one epoch has a picture too");

@@ -108,6 +108,23 @@ pub enum Error {
         what: String,
     },
 
+    /// Two files of predictions say different things of one clip.
+    #[error("{clip}: its {what} is {first} and {second}")]
+    Disagree {
+        /// The clip.
+        clip: String,
+        /// What they disagree on.
+        what: &'static str,
+        /// What the first says, and its name.
+        first: String,
+        /// What the other says, and its name.
+        second: String,
+    },
+
+    /// A speaker or a recording of the test was heard in training.
+    #[error("leak: {0}")]
+    Leak(String),
+
     /// A part of a split, or a class in it, has no clips.
     #[error("{0}")]
     Empty(String),

@@ -6,24 +6,19 @@ use std::path::Path;
 use intone::features::{Frames, FrontEnd};
 use intone::model::Model;
 use intone::{AudioStream, Emotion, Recognizer};
-use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::bootstrap::Bootstrap;
 use crate::corpus::Clip;
 use crate::dataset::window_starts;
 use crate::error::{Error, Result};
-use crate::random::{Purpose, stream};
+pub use crate::metrics::Figure;
+use crate::metrics::Tally;
 use crate::training_set::N_CLASSES;
 
 /// Windows that go through the network together.
 const BATCH: usize = 32;
-
-/// Resamples of the speaker bootstrap.
-const N_BOOTSTRAP: usize = 2000;
-
-/// Bins of the calibration error.
-const N_BINS: usize = 15;
 
 /// What a model says about one clip whose truth is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,9 +40,9 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// The class with the highest probability.
+    /// The class with the highest probability; of equal ones the first.
     pub fn answer(&self) -> usize {
-        (0..N_CLASSES).max_by(|&a, &b| self.probabilities[a].total_cmp(&self.probabilities[b])).unwrap_or(0)
+        crate::metrics::answer(&self.probabilities.map(f64::from))
     }
 
     /// The probability of that class.
@@ -104,24 +99,41 @@ pub(crate) fn pooled(windows: &[[f32; N_CLASSES]], temperature: f32) -> [f32; N_
     sum.map(|s| (s / windows.len().max(1) as f64) as f32)
 }
 
-/// A recogniser's answers for these clips, from the audio files, as a user gets them.
+/// A recogniser's answers for these clips, from the audio files, as a user gets them: one for each clip, or what is wrong
+/// with it. `progress` is told of each clip, from any thread.
 ///
 /// # Errors
-/// A model with other labels than [`Emotion::ALL`], or a clip that cannot be read.
-pub fn recognize(recognizer: &Recognizer, clips: &[Clip]) -> Result<Vec<Prediction>> {
-    let expected = Emotion::ALL.map(Emotion::name);
-    if recognizer.labels() != expected {
-        let (expected, actual) = (expected.join(", "), recognizer.labels().join(", "));
-        return Err(Error::Config { key: "the model's labels", expected, actual });
-    }
+/// A model with other labels than [`Emotion::ALL`].
+pub fn recognize(
+    recognizer: &Recognizer,
+    clips: &[Clip],
+    progress: &(dyn Fn() + Sync),
+) -> Result<Vec<Result<Prediction>>> {
+    check_labels(recognizer)?;
     let one = |clip: &Clip| -> Result<Prediction> {
-        let scores = recognizer.recognize_stream(&mut AudioStream::open(&clip.path)?);
-        let scores = scores.map_err(|error| error.in_file(&clip.path))?;
-        let mut probabilities = [0.0; N_CLASSES];
-        probabilities.copy_from_slice(scores.probabilities());
-        Ok(prediction(clip, probabilities))
+        let scores =
+            AudioStream::open(&clip.path).and_then(|mut audio| recognizer.recognize_stream(&mut audio));
+        progress();
+        Ok(answered(clip, &scores.map_err(|error| error.in_file(&clip.path))?))
     };
-    clips.par_iter().map(one).collect()
+    Ok(clips.par_iter().map(one).collect())
+}
+
+/// Whether a model's labels are those that evaluations know.
+pub(crate) fn check_labels(recognizer: &Recognizer) -> Result<()> {
+    let expected = Emotion::ALL.map(Emotion::name);
+    if recognizer.labels() == expected {
+        return Ok(());
+    }
+    let (expected, actual) = (expected.join(", "), recognizer.labels().join(", "));
+    Err(Error::Config { key: "the model's labels", expected, actual })
+}
+
+/// The answer for a clip. The labels must be those of [`Emotion::ALL`].
+pub(crate) fn answered(clip: &Clip, scores: &intone::Scores) -> Prediction {
+    let mut probabilities = [0.0; N_CLASSES];
+    probabilities.iter_mut().zip(scores.probabilities()).for_each(|(slot, p)| *slot = *p);
+    prediction(clip, probabilities)
 }
 
 fn prediction(clip: &Clip, probabilities: [f32; N_CLASSES]) -> Prediction {
@@ -159,23 +171,6 @@ fn table_error(path: &Path, error: &csv::Error) -> Error {
     Error::Table { path: path.to_path_buf(), line: None, what: error.to_string() }
 }
 
-/// A figure with its 95 % interval, all as fractions of 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Figure {
-    /// On the clips as they are.
-    pub value: f64,
-    /// The 2.5th percentile over resampled speakers.
-    pub low: f64,
-    /// The 97.5th percentile.
-    pub high: f64,
-}
-
-impl std::fmt::Display for Figure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1} % [{:.1}, {:.1}]", 100.0 * self.value, 100.0 * self.low, 100.0 * self.high)
-    }
-}
-
 /// The figures of a set of predictions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Scores {
@@ -194,48 +189,31 @@ pub struct Scores {
     pub confusion: Box<[[usize; N_CLASSES]; N_CLASSES]>,
 }
 
-/// Accuracy and UAR with intervals from a bootstrap over speakers (2,000 resamples): clips of one voice are not
-/// independent, so voices are resampled and not clips.
+/// Accuracy and UAR with intervals from a bootstrap over speakers: clips of one voice are not independent, so voices are
+/// resampled and not clips.
 ///
 /// # Errors
 /// [`Error::Empty`] for no predictions.
 pub fn score(predictions: &[Prediction], seed: u64) -> Result<Scores> {
-    if predictions.is_empty() {
-        return Err(Error::Empty("there are no predictions to score".to_owned()));
-    }
-    let mut by_speaker: BTreeMap<&str, Confusion> = BTreeMap::new();
+    let mut by_speaker: BTreeMap<&str, Tally> = BTreeMap::new();
     for p in predictions {
-        by_speaker.entry(&p.speaker).or_default().0[p.truth.index()][p.answer()] += 1;
+        by_speaker.entry(&p.speaker).or_default().add(p.truth.index(), &p.probabilities.map(f64::from));
     }
-    let speakers: Vec<Confusion> = by_speaker.into_values().collect();
-    let whole = Confusion::sum(speakers.iter());
-    let mut rng = stream(seed, Purpose::Bootstrap, 0, 0);
-    let (mut accuracies, mut uars): (Vec<f64>, Vec<f64>) = (0..N_BOOTSTRAP)
-        .map(|_| {
-            let drawn = (0..speakers.len()).map(|_| &speakers[rng.random_range(0..speakers.len())]);
-            let confusion = Confusion::sum(drawn);
-            (confusion.accuracy(), confusion.uar())
-        })
-        .unzip();
+    let speakers: Vec<Tally> = by_speaker.into_values().collect();
+    let whole = Tally::sum(&speakers);
+    let (Some(accuracy), Some(uar), Some(ece)) = (whole.accuracy(), whole.uar(), whole.ece()) else {
+        return Err(Error::Empty("there are no predictions to score".to_owned()));
+    };
+    let bootstrap = Bootstrap::new(speakers.len(), seed);
+    let resampled = bootstrap.tallies(&speakers);
     Ok(Scores {
         n: predictions.len(),
         n_speakers: speakers.len(),
-        accuracy: figure(whole.accuracy(), &mut accuracies),
-        uar: figure(whole.uar(), &mut uars),
-        ece: expected_calibration_error(predictions),
-        confusion: Box::new(whole.0),
+        accuracy: bootstrap.figure(accuracy, resampled.iter().map(Tally::accuracy)),
+        uar: bootstrap.figure(uar, resampled.iter().map(Tally::uar)),
+        ece,
+        confusion: Box::new(whole.confusion.map(|row| row.map(|n| n as usize))),
     })
-}
-
-fn expected_calibration_error(predictions: &[Prediction]) -> f64 {
-    // Of each bin, the sum of confidences less the number of right answers.
-    let mut excess = [0.0; N_BINS];
-    for p in predictions {
-        let confidence = f64::from(p.confidence());
-        let bin = ((confidence * N_BINS as f64) as usize).min(N_BINS - 1);
-        excess[bin] += confidence - f64::from(u8::from(p.answer() == p.truth.index()));
-    }
-    excess.iter().map(|excess| excess.abs()).sum::<f64>() / predictions.len().max(1) as f64
 }
 
 /// Of clips whose answers are at least this confident: the share of all clips, and of them those that are right.
@@ -245,45 +223,10 @@ pub fn coverage(predictions: &[Prediction], uncertain_below: f32) -> (f64, f64) 
     (kept.len() as f64 / predictions.len().max(1) as f64, right as f64 / kept.len().max(1) as f64)
 }
 
-fn figure(value: f64, resampled: &mut [f64]) -> Figure {
-    resampled.sort_unstable_by(f64::total_cmp);
-    let at = |share: f64| resampled[((resampled.len() - 1) as f64 * share).round() as usize];
-    Figure { value, low: at(0.025), high: at(0.975) }
-}
-
 /// Mean cross-entropy of the pooled probabilities, nats.
 pub fn cross_entropy(predictions: &[Prediction]) -> f64 {
     let of = |p: &Prediction| -f64::from(p.probabilities[p.truth.index()].max(f32::MIN_POSITIVE)).ln();
     predictions.iter().map(of).sum::<f64>() / predictions.len().max(1) as f64
-}
-
-#[derive(Debug, Clone, Default)]
-struct Confusion([[usize; N_CLASSES]; N_CLASSES]);
-
-impl Confusion {
-    fn sum<'a>(parts: impl Iterator<Item = &'a Confusion>) -> Confusion {
-        parts.fold(Confusion::default(), |mut sum, part| {
-            let cells = sum.0.iter_mut().flatten().zip(part.0.iter().flatten());
-            cells.for_each(|(s, p)| *s += p);
-            sum
-        })
-    }
-
-    fn accuracy(&self) -> f64 {
-        let right: usize = (0..N_CLASSES).map(|i| self.0[i][i]).sum();
-        right as f64 / self.0.iter().flatten().sum::<usize>().max(1) as f64
-    }
-
-    /// Over the classes that occur.
-    fn uar(&self) -> f64 {
-        let recalls: Vec<f64> = (0..N_CLASSES)
-            .filter_map(|i| {
-                let n: usize = self.0[i].iter().sum();
-                (n > 0).then(|| self.0[i][i] as f64 / n as f64)
-            })
-            .collect();
-        recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
-    }
 }
 
 #[cfg(test)]
@@ -336,19 +279,5 @@ mod tests {
         let (share, right) = coverage(&predictions, 0.5);
         assert!((share - 10.0 / 12.0).abs() < 1e-12 && (right - 0.9).abs() < 1e-12);
         assert_eq!(coverage(&predictions, 1.0), (0.0, 0.0));
-    }
-
-    #[test]
-    fn the_interval_is_that_of_speakers() {
-        // Two kinds of speakers, always right and always wrong: as if 40 coins were thrown, whatever the number of clips.
-        let clips = (0..40).flat_map(|speaker| {
-            let answer = if speaker % 2 == 0 { Emotion::Happy } else { Emotion::Sad };
-            (0..50).map(move |_| prediction(speaker, Emotion::Happy, answer))
-        });
-        let scores = score(&clips.collect::<Vec<_>>(), 1).unwrap();
-        // The binomial's standard error is 0.079, so the interval is about 0.155 on both sides.
-        let width = scores.accuracy.high - scores.accuracy.low;
-        assert!((0.25..0.36).contains(&width), "{:?}", scores.accuracy);
-        assert!(scores.accuracy.low < 0.5 && scores.accuracy.high > 0.5);
     }
 }

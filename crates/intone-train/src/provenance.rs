@@ -7,7 +7,7 @@ use intone::model::{CorpusInfo, ModelMeta, Provenance};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
-use crate::corpus::{Clip, PUBLISHED};
+use crate::corpus::{self, Clip};
 use crate::dataset::hex;
 use crate::evaluate::Scores;
 use crate::split::{Part, Split};
@@ -51,12 +51,11 @@ fn corpora(clips: &[Clip]) -> Vec<CorpusInfo> {
         clips.sort_by(|a, b| a.id.cmp(&b.id));
         let mut hash = Sha256::new();
         clips.iter().for_each(|clip| hash.update(clip.sha256));
-        let published = PUBLISHED.iter().find(|published| published.name == name);
         CorpusInfo {
             name: name.to_owned(),
             clips: clips.len(),
             hash: hex(&hash.finalize()),
-            licence: published.map_or("unknown", |published| published.source).to_owned(),
+            licence: corpus::published(name).map_or("unknown", |(_, source)| source).to_owned(),
         }
     };
     by_name.into_iter().map(info).collect()
@@ -93,8 +92,10 @@ impl Results for Provenance {
         self.scores.insert(format!("{part}_speakers"), scores.n_speakers as f64);
         for (name, figure) in [("accuracy", scores.accuracy), ("uar", scores.uar)] {
             self.scores.insert(format!("{part}_{name}"), figure.value);
-            self.scores.insert(format!("{part}_{name}_low"), figure.low);
-            self.scores.insert(format!("{part}_{name}_high"), figure.high);
+            if figure.has_interval() {
+                self.scores.insert(format!("{part}_{name}_low"), figure.low);
+                self.scores.insert(format!("{part}_{name}_high"), figure.high);
+            }
         }
     }
 }

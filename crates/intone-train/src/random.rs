@@ -16,6 +16,7 @@ pub(crate) enum Purpose {
     Bootstrap = 5,
     Mixup = 6,
     Window = 7,
+    Perturb = 8,
 }
 
 /// The generator for one purpose and place, of a run with this seed.

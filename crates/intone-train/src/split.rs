@@ -11,10 +11,13 @@
 //! | `emobox/1` .. `emobox/6` | RAVDESS as in EmoBox, training and test |
 //! | `luna-jimenez/0` .. `/4` | RAVDESS as in Luna-Jimenez et al., training and test |
 //! | `by-speaker/K/FOLD[/SEED]` | fold FOLD (1..=K) of [`by_speaker`] |
+//! | `sentence-and-speaker/K/FOLD[/SEED]` | the same, and the test's sentences are not heard in training either |
 //! | `loso/SPEAKER` | one speaker is the test, all others train: `loso/ravdess/07` |
+//! | `cross-corpus/TRAIN/TEST` | corpora that train and others that are the test: `cross-corpus/crema-d/ravdess` |
+//! | `all` | everything is the test, for a model that was trained on other data |
 //! | `manifest` | the `split` column of a manifest, or folders named `train`, `valid` and `test` |
 //!
-//! Published partitions say nothing of a validation part where there is none; [`Split::with_validation`] takes one from
+//! A [`Family`] is all folds of one of them. Published partitions say nothing of a validation part where there is none; [`Split::with_validation`] takes one from
 //! the training speakers.
 
 use std::collections::HashMap;
@@ -26,11 +29,13 @@ use crate::corpus::{Clip, Corpus};
 use crate::error::{Error, Result};
 
 mod by_speaker;
+mod family;
 mod protocol;
 mod published;
 mod table;
 
 pub use by_speaker::{by_speaker, leave_one_speaker_out};
+pub use family::Family;
 pub use protocol::Protocol;
 pub use table::{SplitRow, read_csv, write_csv};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use intone::Emotion;
 use intone_train::corpus::{
-    Clip, Corpus, FaultKind, Level, Reason, Remedy, Sex, Unread, Votes, crema_d, folder, manifest, ravdess,
-    read_roots,
+    Clip, Corpus, FaultKind, Level, Reason, Remedy, Sex, Votes, cafe, crema_d, emodb, emovo, folder,
+    manifest, ravdess, read_roots, savee, tess,
 };
 use intone_train::split::{Part, Protocol};
 
@@ -99,7 +99,7 @@ fn kaggles_doubled_ravdess_tree_gives_every_recording_once() {
 }
 
 #[test]
-fn kaggles_combined_tree_reads_two_and_names_two() {
+fn kaggles_combined_tree_is_read_as_four_corpora() {
     let root = folder_of(&[
         "Crema/1001_DFA_ANG_XX.wav",
         "Crema/1002_IEO_SAD_HI.wav",
@@ -113,11 +113,130 @@ fn kaggles_combined_tree_reads_two_and_names_two() {
     let corpus = read_one(root.path());
     assert_eq!(
         ids(&corpus),
-        ["crema-d/1001_DFA_ANG_XX", "crema-d/1002_IEO_SAD_HI", "ravdess/03-01-05-01-01-01-01"]
+        [
+            "crema-d/1001_DFA_ANG_XX",
+            "crema-d/1002_IEO_SAD_HI",
+            "ravdess/03-01-05-01-01-01-01",
+            "savee/DC_a01",
+            "tess/OAF_back_angry",
+            "tess/OAF_bite_neutral",
+        ]
     );
-    let unread = |name, folder: &str, files| Unread { name, folder: root.path().join(folder), files };
-    assert_eq!(corpus.unread, [unread("SAVEE", "Savee", 2), unread("TESS", "Tess", 3)]);
-    assert_eq!((corpus.faults.len(), corpus.excluded.len()), (0, 0));
+    let reasons: Vec<Reason> = corpus.excluded.iter().map(|exclusion| exclusion.reason.clone()).collect();
+    let other = |name: &str| Reason::OtherEmotion(name.to_owned());
+    assert_eq!(reasons, [other("surprise"), other("pleasant surprise")]);
+    assert_eq!(corpus.faults, []);
+}
+
+/// One clip of a corpus: its id, speaker, emotion, sex and sentence.
+fn told(clip: &Clip) -> (&str, &str, Emotion, Option<Sex>, Option<&str>) {
+    (&clip.id, &clip.speaker, clip.emotion, clip.sex, clip.sentence.as_deref())
+}
+
+#[test]
+fn emodb_emovo_and_cafe_by_their_names() {
+    let root = folder_of(&[
+        "emodb/wav/03a01Fa.wav",
+        "emodb/wav/08b02Wb.wav",
+        "emodb/wav/10b09Ld.wav",
+        "EMOVO/f1/rab-f1-b1.wav",
+        "EMOVO/m3/sor-m3-n5.wav",
+        "CaFE/Colere/Fort/02-C-2-6.wav",
+        "CaFE/Neutre/01-N-1-1.wav",
+        "CaFE/Surprise/Faible/03-S-1-2.wav",
+    ]);
+    let corpus = read_one(root.path());
+    let clips: Vec<_> = corpus.clips.iter().map(told).collect();
+    let expected = [
+        ("cafe/01-N-1-1", "cafe/01", Emotion::Neutral, Some(Sex::Male), Some("1")),
+        ("cafe/02-C-2-6", "cafe/02", Emotion::Angry, Some(Sex::Female), Some("6")),
+        ("emodb/03a01Fa", "emodb/03", Emotion::Happy, Some(Sex::Male), Some("a01")),
+        ("emodb/08b02Wb", "emodb/08", Emotion::Angry, Some(Sex::Female), Some("b02")),
+        ("emovo/rab-f1-b1", "emovo/f1", Emotion::Angry, Some(Sex::Female), Some("b1")),
+    ];
+    assert_eq!(clips, expected);
+    assert_eq!((corpus.clips[1].level, corpus.clips[2].age), (Some(Level::Strong), Some(31)));
+    let left_out: Vec<_> =
+        corpus.excluded.iter().map(|exclusion| (exclusion.corpus.as_str(), &exclusion.reason)).collect();
+    let other = |name: &str| Reason::OtherEmotion(name.to_owned());
+    assert_eq!(
+        left_out,
+        [("cafe", &other("surprise")), ("emodb", &other("boredom")), ("emovo", &other("surprise"))]
+    );
+    assert_eq!(corpus.faults, []);
+
+    // Read as one of them, a name that is another's is named.
+    for (read, expected) in [
+        (emodb::read as fn(&Path) -> _, "not a EmoDB name: expected speaker, text, emotion"),
+        (emovo::read, "not a EMOVO name: expected EMOTION-SPEAKER-SENTENCE (rab-f1-b1), got '03a01Fa'"),
+        (cafe::read, "not a CaFE name"),
+        (tess::read, "not a TESS name"),
+        (savee::read, "not a SAVEE name"),
+    ] {
+        let corpus: Corpus = read(root.path()).unwrap();
+        let faults: Vec<String> = corpus.faults.iter().map(|fault| fault.kind.to_string()).collect();
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}: {faults:?}");
+    }
+}
+
+#[test]
+fn meld_with_its_tables() {
+    let root = folder_of(&[
+        "MELD.Raw/train_splits/dia0_utt0.mp4",
+        "MELD.Raw/train_splits/dia0_utt1.mp4",
+        "MELD.Raw/dev_splits_complete/dia0_utt0.mp4",
+        "MELD.Raw/output_repeated_splits_test/dia3_utt7.mp4",
+        "MELD.Raw/dia5_utt5.mp4",
+    ]);
+    let header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID\n";
+    let train = format!(
+        "{header}1,\"Hey, you!\",Chandler,anger,negative,0,0\n2,So?,The Interviewer,surprise,positive,0,1\n"
+    );
+    let dev = format!("{header}1,Oh.,Phoebe,joy,positive,0,0\n");
+    tree(
+        root.path(),
+        [("MELD.Raw/train_sent_emo.csv", train.as_bytes()), ("MELD.Raw/dev_sent_emo.csv", dev.as_bytes())],
+    );
+    let corpus = read_one(root.path());
+    let clips: Vec<_> = corpus.clips.iter().map(told).collect();
+    let expected = [
+        ("meld/dev/dia0_utt0", "meld/Phoebe", Emotion::Happy, None, None),
+        ("meld/train/dia0_utt0", "meld/Chandler", Emotion::Angry, None, None),
+    ];
+    assert_eq!(clips, expected);
+    assert!(corpus.clips.iter().all(|clip| clip.part.is_none()), "the parts share their speakers");
+    assert_eq!(corpus.excluded[0].reason, Reason::OtherEmotion("surprise".to_owned()));
+    let faults: Vec<String> = corpus.faults.iter().map(|fault| fault.kind.to_string()).collect();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].contains("expected a folder named after train, dev or test"), "{faults:?}");
+    assert!(faults[1].contains("no row for it in test_sent_emo.csv"), "{faults:?}");
+}
+
+#[test]
+fn iemocap_with_its_labels() {
+    let wav = "IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01";
+    let turns =
+        ["F000", "M001", "M002", "F003", "F004"].map(|turn| format!("{wav}/Ses01F_impro01_{turn}.wav"));
+    let root = folder_of(&turns.each_ref().map(String::as_str));
+    let labels = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n\
+        [6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]\nC-E2:\tNeutral;\t()\n\
+        [9.1 - 9.9]\tSes01F_impro01_M001\tang\t[2.5, 2.5, 2.5]\n\
+        [10.1 - 10.9]\tSes01F_impro01_M002\texc\t[2.5, 2.5, 2.5]\n\
+        [11.1 - 12.9]\tSes01F_impro01_F003\txxx\t[2.5, 2.5, 2.5]\n";
+    let path = "IEMOCAP_full_release/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt";
+    tree(root.path(), [(path, labels.as_bytes())]);
+    let corpus = read_one(root.path());
+    let clips: Vec<_> = corpus.clips.iter().map(told).collect();
+    let expected = [
+        ("iemocap/Ses01F_impro01_F000", "iemocap/Ses01F", Emotion::Neutral, Some(Sex::Female), None),
+        ("iemocap/Ses01F_impro01_M001", "iemocap/Ses01M", Emotion::Angry, Some(Sex::Male), None),
+    ];
+    assert_eq!(clips, expected);
+    let reasons: Vec<_> = corpus.excluded.iter().map(|exclusion| exclusion.reason.clone()).collect();
+    let other = |name: &str| Reason::OtherEmotion(name.to_owned());
+    assert_eq!(reasons, [other("no majority of listeners"), other("excited")]);
+    let faults: Vec<String> = corpus.faults.iter().map(|fault| fault.kind.to_string()).collect();
+    assert!(faults.len() == 1 && faults[0].contains("no label in"), "{faults:?}");
 }
 
 #[test]
@@ -139,7 +258,7 @@ fn crema_d_with_its_tables() {
     assert_eq!(first.votes, Some(Votes([0, 0, 0, 3, 6, 0])));
     assert_eq!((first.sentence.as_deref(), first.level), (Some("IEO"), Some(Level::Low)));
     // No row in either table: the sex is known all the same.
-    assert_eq!((second.sex, second.age, second.votes), (Some(Sex::Female), None, None));
+    assert_eq!((second.sex, second.age, second.votes), (Some(Sex::Female), Some(21), None));
     assert_eq!(second.level, None);
     assert_eq!(corpus.tables.len(), 2);
 

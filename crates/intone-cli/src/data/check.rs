@@ -15,7 +15,7 @@ use crate::terminal::{files, thousands};
 /// Show what is under some folders: clips, speakers, classes, hours, faults, and what is left out and why
 ///
 /// RAVDESS and CREMA-D are recognised in the layouts that are in use (the published archives, Kaggle's), as WAV or
-/// FLAC; a folder per label and CSV manifests (path, label, speaker, and split where there is one) are read as well.
+/// FLAC, and so are TESS, SAVEE, EmoDB, EMOVO, CaFE, MELD and IEMOCAP; a folder per label and CSV manifests (path, label, speaker, and split where there is one) are read as well.
 /// Every clip is decoded.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -109,7 +109,6 @@ fn page(inventory: &Inventory, heading: Heading) -> String {
     }
     page.left_out(inventory);
     page.renamed(inventory);
-    page.unread(inventory);
     page.faults(inventory);
     page.text
 }
@@ -263,18 +262,6 @@ impl Page {
         for renamed in &inventory.renamed {
             self.paragraph(&format!("{}: {}", renamed.path, renamed.reason), 2);
         }
-    }
-
-    fn unread(&mut self, inventory: &Inventory) {
-        if inventory.unread.is_empty() {
-            return;
-        }
-        self.section("recognised, but not read");
-        for unread in &inventory.unread {
-            let text = format!("{}: {} in {}", unread.name, files(unread.files), unread.folder);
-            self.paragraph(&text, 2);
-        }
-        self.paragraph("A CSV manifest (path,label,speaker) makes their files usable.", 0);
     }
 
     fn faults(&mut self, inventory: &Inventory) {

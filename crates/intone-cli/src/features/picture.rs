@@ -48,6 +48,74 @@ pub(super) fn write(
     front_end: &FrontEnd,
     duration_s: f64,
 ) -> io::Result<()> {
+    let (mut canvas, width, _) = drawn(log_mel, front_end, duration_s);
+    colour_bar(&mut canvas, LEFT + width + BAR_GAP, front_end.top_db);
+    canvas.write_png(out, PIXELS_PER_METRE)
+}
+
+/// Writes the spectrogram in grey with evidence over it, `[n_mels, n_frames]`, row-major: orange where it is above 0, blue
+/// where it is below, the stronger the farther from 0. Orange is the lighter one, so that grey prints tell them apart.
+pub(crate) fn write_evidence(
+    out: impl Write,
+    log_mel: &LogMel,
+    evidence: &[f32],
+    front_end: &FrontEnd,
+    duration_s: f64,
+) -> io::Result<()> {
+    let (mut canvas, width, frames_per_pixel) = drawn(log_mel, front_end, duration_s);
+    let bands = Bands::new(front_end);
+    let n_frames = log_mel.n_frames();
+    let most = evidence.iter().fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
+    let db = log_mel.relative_db();
+    for y in 0..PLOT_HEIGHT {
+        let band = bands.at_height(PLOT_HEIGHT - 1 - y);
+        for x in 0..width {
+            let frame = ((x as f64 * frames_per_pixel + 0.5) as usize).min(n_frames - 1);
+            let at = band * n_frames + frame;
+            let shade = (1.0 + db[at] / front_end.top_db).clamp(0.0, 1.0);
+            canvas.set(LEFT + x, TOP + y, tinted(shade, evidence[at] / most));
+        }
+    }
+    evidence_bar(&mut canvas, LEFT + width + BAR_GAP, most);
+    canvas.write_png(out, PIXELS_PER_METRE)
+}
+
+/// A shade of grey, in [0, 1], with evidence over it, in [-1, 1].
+fn tinted(shade: f32, evidence: f32) -> Colour {
+    /// Orange and blue (Okabe and Ito 2008).
+    const FOR: [f32; 3] = [255.0, 176.0, 40.0];
+    const AGAINST: [f32; 3] = [0.0, 82.0, 178.0];
+    let grey = 60.0 + 140.0 * shade;
+    let (tint, share) = if evidence > 0.0 { (FOR, evidence) } else { (AGAINST, -evidence) };
+    let share = 0.85 * share.min(1.0);
+    // The spectrogram stays to be seen under the strongest evidence.
+    tint.map(|tint| (grey * (1.0 - share) + tint * (0.6 + 0.4 * shade) * share).clamp(0.0, 255.0) as u8)
+}
+
+/// From the evidence against, at the bottom, to that for the answer.
+fn evidence_bar(canvas: &mut Canvas, x: usize, most: f32) {
+    for y in 0..PLOT_HEIGHT {
+        let evidence = 1.0 - 2.0 * (y as f32 + 0.5) / PLOT_HEIGHT as f32;
+        canvas.fill(x, TOP + y, BAR_WIDTH, 1, tinted(0.5, evidence));
+    }
+    canvas.frame(x, TOP, BAR_WIDTH, PLOT_HEIGHT, LINE, BLACK);
+    let (step, n_decimals) = nice_step(f64::from(most) / 3.0);
+    let n_steps = (f64::from(most) / step * (1.0 + 1e-6)) as i32;
+    for i in -n_steps..=n_steps {
+        let share = 0.5 - 0.5 * f64::from(i) * step / f64::from(most);
+        let y = TOP + (share * PLOT_HEIGHT as f64).round() as usize;
+        let right = x + BAR_WIDTH + LINE;
+        canvas.fill(right, y - LINE / 2, MARK, LINE, BLACK);
+        let sign = if i < 0 { "\u{2212}" } else { "" };
+        let value = f64::from(i.abs()) * step;
+        canvas.text(&format!("{sign}{value:.n_decimals$}"), right + MARK + LABEL_GAP, y, Place::RightOf);
+    }
+    let right = x + BAR_WIDTH + RIGHT - BAR_GAP - BAR_WIDTH;
+    canvas.text("Evidence (nats of log-odds)", right - 46, TOP + PLOT_HEIGHT / 2, Place::Upwards);
+}
+
+/// The spectrogram with its axes; its width in pixels, and the frames in a pixel.
+fn drawn(log_mel: &LogMel, front_end: &FrontEnd, duration_s: f64) -> (Canvas, usize, f64) {
     let hop_s = front_end.hop_length as f64 / f64::from(front_end.sample_rate_hz);
     // A clip of a few samples still has one frame to be seen.
     let duration_s = duration_s.max(hop_s);
@@ -55,12 +123,10 @@ pub(super) fn write(
     let mut canvas = Canvas::new(LEFT + width + RIGHT, TOP + PLOT_HEIGHT + BOTTOM, WHITE);
     let bands = Bands::new(front_end);
     let frames_per_pixel = duration_s / hop_s / width as f64;
-    let top_db = front_end.top_db;
-    spectrogram(&mut canvas, log_mel, &bands, frames_per_pixel, width, top_db);
+    spectrogram(&mut canvas, log_mel, &bands, frames_per_pixel, width, front_end.top_db);
     time_axis(&mut canvas, width, duration_s);
     frequency_axis(&mut canvas, &bands, f64::from(front_end.fmin_hz), f64::from(front_end.fmax_hz));
-    colour_bar(&mut canvas, LEFT + width + BAR_GAP, top_db);
-    canvas.write_png(out, PIXELS_PER_METRE)
+    (canvas, width, frames_per_pixel)
 }
 
 fn spectrogram(

@@ -8,7 +8,7 @@
 //! File names are `AAAA_SSS_EMO_LV`: actor 1001 to 1091; one of twelve sentences; ANG DIS FEA HAP NEU SAD; level LO MD
 //! HI, or XX where none was asked for. Two tables beside the audio are read when they are there:
 //! `VideoDemographics.csv` (age, sex) and `processedResults/tabulatedVotes.csv` (what listeners heard). Most archives
-//! hold the audio alone, so the actors' sexes are also part of this module.
+//! hold the audio alone, so the actors' sexes and ages are also part of this module.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use intone::Emotion;
 
 use super::gather::{Candidate, Draft};
-use super::{Corpus, FaultKind, Level, Published, Reason, Remedy, Sex, Votes, faults, read_as};
+use super::{Corpus, Facts, FaultKind, Level, Published, Reason, Remedy, Sex, Votes, faults, read_as};
 use crate::error::Result;
 
 mod published;
@@ -55,6 +55,15 @@ const FEMALE: [u16; 43] = [
     1079, 1082, 1084, 1089, 1091,
 ];
 
+/// The ages of actors 1001 to 1091 at the recording, years. From `VideoDemographics.csv` of the repository.
+#[rustfmt::skip]
+const AGES: [u8; 91] = [
+    51, 21, 21, 42, 29, 58, 38, 46, 24, 27, 32, 23, 22, 24, 32, 61, 42, 25, 29, 61, 30, 22, 22, 59, 48, 33,
+    44, 57, 33, 42, 31, 30, 31, 74, 48, 49, 45, 21, 51, 42, 42, 37, 25, 40, 22, 22, 22, 38, 25, 62, 56, 33,
+    35, 36, 57, 52, 25, 36, 21, 28, 51, 56, 33, 53, 38, 25, 66, 34, 27, 25, 41, 33, 24, 31, 40, 25, 20, 21,
+    21, 21, 30, 20, 45, 46, 34, 33, 62, 23, 24, 50, 29,
+];
+
 /// Reads a directory as CREMA-D, WAV, FLAC or MP3, in any folder structure.
 ///
 /// # Errors
@@ -66,6 +75,17 @@ pub fn read(root: &Path) -> Result<Corpus> {
 /// The sex of an actor, 1001 to 1091.
 pub fn sex(actor: u16) -> Sex {
     if FEMALE.contains(&actor) { Sex::Female } else { Sex::Male }
+}
+
+/// The age of an actor, 1001 to 1091, at the recording, years.
+pub fn age(actor: u16) -> Option<u8> {
+    AGES.get(usize::from(actor.checked_sub(1001)?)).copied()
+}
+
+/// What a file stem tells.
+pub(super) fn facts(stem: &str) -> Option<Facts> {
+    let Name { actor, sentence, level, .. } = parse(stem).ok()?;
+    Some(Facts { sex: Some(sex(actor)), age: age(actor), sentence: Some(sentence.to_owned()), level })
 }
 
 /// True for a file that wants to be CREMA-D: by the form of its name, or by its folder.
@@ -148,7 +168,7 @@ fn candidate(
             _ => Ok(name.emotion),
         },
         sex: Some(person.map_or_else(|| sex(name.actor), |person| person.sex)),
-        age: person.and_then(|person| person.age),
+        age: person.map_or_else(|| age(name.actor), |person| person.age),
         sentence: Some(name.sentence.to_owned()),
         level: name.level,
         votes: votes.get(&name.stem).copied(),

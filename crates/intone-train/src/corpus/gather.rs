@@ -8,7 +8,7 @@ use intone::Emotion;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Clip, Corpus, Exclusion, Fault, FaultKind, KnownFault, Level, Reason, Sex, Unread, Votes, walk};
+use super::{Clip, Corpus, Exclusion, Fault, FaultKind, KnownFault, Level, Reason, Sex, Votes, walk};
 use crate::split::Part;
 
 /// How a Git-LFS pointer begins: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
@@ -38,7 +38,6 @@ pub(super) struct Draft {
     pub(super) excluded: Vec<Exclusion>,
     pub(super) renamed: Vec<(PathBuf, &'static KnownFault)>,
     pub(super) faults: Vec<Fault>,
-    pub(super) unread: Vec<Unread>,
     pub(super) tables: Vec<PathBuf>,
     /// Names of folders and manifests so far.
     pub(super) names: HashSet<String>,
@@ -47,7 +46,7 @@ pub(super) struct Draft {
 impl Draft {
     /// A name for a folder or manifest that no other corpus of this draft has: `calls`, `calls-2`.
     pub(super) fn unique_name(&mut self, name: &str) -> String {
-        let published = |name: &str| super::PUBLISHED.iter().any(|corpus| corpus.name == name);
+        let published = |name: &str| super::published(name).is_some();
         let numbered = (2..).map(|n| format!("{name}-{n}"));
         let mut names = std::iter::once(name.to_owned()).chain(numbered);
         // The iterator has no end.
@@ -85,8 +84,8 @@ impl Draft {
 
     /// Looks into every file and leaves out what is unusable, excluded or there twice.
     pub(super) fn finish(self) -> Corpus {
-        let Draft { mut candidates, excluded, renamed, faults, unread, tables, names: _ } = self;
-        let mut corpus = Corpus { clips: Vec::new(), excluded, renamed, faults, unread, tables };
+        let Draft { mut candidates, excluded, renamed, faults, tables, names: _ } = self;
+        let mut corpus = Corpus { clips: Vec::new(), excluded, renamed, faults, tables };
         // A stable sort: among files of equal quality the order of roots and paths stays.
         candidates.sort_by_key(|candidate| !walk::is_lossless(&candidate.path));
         let contents: Vec<_> = candidates.par_iter().map(|candidate| content(&candidate.path)).collect();

@@ -16,8 +16,6 @@ pub struct Inventory {
     pub excluded: Vec<Excluded>,
     /// Files that were read under another name.
     pub renamed: Vec<Renamed>,
-    /// Corpora that were recognised and not read.
-    pub unread: Vec<UnreadEntry>,
     /// What is wrong, file by file.
     pub faults: Vec<FaultEntry>,
 }
@@ -105,17 +103,6 @@ pub struct Renamed {
     pub reason: &'static str,
 }
 
-/// A corpus that was recognised and not read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UnreadEntry {
-    /// Its name.
-    pub name: &'static str,
-    /// Its folder.
-    pub folder: String,
-    /// How many audio files there are.
-    pub files: usize,
-}
-
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FaultEntry {
@@ -136,18 +123,12 @@ impl Inventory {
             .renamed
             .iter()
             .map(|(path, fault)| Renamed { path: path.display().to_string(), reason: fault.reason });
-        let unread = corpus.unread.iter().map(|unread| UnreadEntry {
-            name: unread.name,
-            folder: unread.folder.display().to_string(),
-            files: unread.files,
-        });
         let heard_faults = survey.map(|survey| survey.faults.as_slice()).unwrap_or_default();
         let faults = corpus.faults.iter().chain(heard_faults);
         Inventory {
             corpora: entries.collect(),
             excluded: excluded(corpus),
             renamed: renamed.collect(),
-            unread: unread.collect(),
             faults: faults
                 .map(|fault| FaultEntry {
                     path: fault.path.display().to_string(),
@@ -159,7 +140,7 @@ impl Inventory {
 
     /// True when there was nothing to count: no audio that anybody recognised.
     pub fn is_empty(&self) -> bool {
-        self.corpora.is_empty() && self.unread.is_empty() && self.faults.is_empty()
+        self.corpora.is_empty() && self.faults.is_empty()
     }
 
     /// The sum over all corpora; speakers of different corpora are different people.
@@ -197,7 +178,7 @@ fn entry(name: &str, corpus: &Corpus, survey: Option<&Survey>) -> Entry {
     let n_emotion = |emotion| clips.iter().filter(|clip| clip.emotion == emotion).count();
     Entry {
         name: name.to_owned(),
-        title: published.map_or(name, |published| published.title).to_owned(),
+        title: super::published(name).map_or(name, |(title, _)| title).to_owned(),
         n_clips: clips.len(),
         n_speakers: speakers.len(),
         n_female: n_of(Sex::Female),

@@ -9,9 +9,10 @@
 //! | a manifest | a CSV file that is given, or `manifest.csv` in a folder | `NAME/` + its column | [`manifest`] |
 //! | a folder per label | a folder named after an emotion | the folder above or below | [`folder`] |
 //!
-//! So the published archives, Kaggle's doubled RAVDESS tree and Kaggle's combined tree all work as they are, and
-//! SAVEE and TESS are named, with counts, as corpora that are not read. Nothing is skipped in silence: what does not
-//! become a clip is an [`Exclusion`] with its reason, a [`Fault`] with its path, or [`Unread`].
+//! So the published archives, Kaggle's doubled RAVDESS tree and Kaggle's combined tree all work as they are. For
+//! evaluations on other corpora than those that were trained on there are also [`tess`], [`savee`], [`emodb`], [`emovo`],
+//! [`cafe`], [`meld`] and [`iemocap`], recognised by the names of their files. Nothing is skipped in silence: what does not
+//! become a clip is an [`Exclusion`] with its reason or a [`Fault`] with its path.
 
 use std::path::{Path, PathBuf};
 
@@ -21,23 +22,29 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::split::Part;
 
+pub mod cafe;
 pub mod crema_d;
+pub mod emodb;
+pub mod emovo;
 pub mod folder;
+pub mod iemocap;
 pub mod manifest;
+pub mod meld;
 pub mod ravdess;
+pub mod savee;
+pub mod tess;
 
+mod facts;
 mod faults;
 mod gather;
 mod inventory;
 mod survey;
-mod table;
-mod unread;
+pub(crate) mod table;
 mod walk;
 
+pub use facts::{Facts, facts};
 pub use faults::{KNOWN_FAULTS, KnownFault, Remedy};
-pub use inventory::{
-    AudioEntry, Entry, Excluded, FaultEntry, Inventory, PublishedEntry, Renamed, UnreadEntry,
-};
+pub use inventory::{AudioEntry, Entry, Excluded, FaultEntry, Inventory, PublishedEntry, Renamed};
 pub use survey::{Heard, Survey, survey};
 
 /// One labelled recording.
@@ -121,8 +128,6 @@ pub struct Corpus {
     pub renamed: Vec<(PathBuf, &'static KnownFault)>,
     /// What is wrong with the data: nothing here became a clip.
     pub faults: Vec<Fault>,
-    /// Corpora that were recognised and for which there is no reader.
-    pub unread: Vec<Unread>,
     /// CSV tables of a corpus that were read (votes, demographics).
     pub tables: Vec<PathBuf>,
 }
@@ -228,18 +233,7 @@ impl std::fmt::Display for FaultKind {
     }
 }
 
-/// A corpus that was recognised and for which there is no reader.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
-    /// Its name: `TESS`.
-    pub name: &'static str,
-    /// The folder that holds its files.
-    pub folder: PathBuf,
-    /// How many audio files there are.
-    pub files: usize,
-}
-
-/// A published corpus that has a reader.
+/// A published corpus whose recordings are all known by name.
 #[derive(Debug)]
 pub struct Published {
     /// As in [`Clip::corpus`].
@@ -262,8 +256,51 @@ pub struct Published {
     pub speaker_of: fn(&str) -> &str,
 }
 
-/// The published corpora that have a reader.
+/// The published corpora that can be compared with what is here, recording by recording.
 pub static PUBLISHED: [Published; 2] = [ravdess::PUBLISHED, crema_d::PUBLISHED];
+
+/// A published corpus that can be read.
+#[derive(Debug)]
+pub struct Source {
+    /// As in [`Clip::corpus`].
+    pub name: &'static str,
+    /// As people write it.
+    pub title: &'static str,
+    /// Where it is from, and its licence.
+    pub source: &'static str,
+    /// Reads a directory as this corpus.
+    pub read: fn(&Path) -> Result<Corpus>,
+}
+
+/// The other published corpora that can be read.
+pub static SOURCES: [Source; 7] =
+    [tess::SOURCE, savee::SOURCE, emodb::SOURCE, emovo::SOURCE, cafe::SOURCE, meld::SOURCE, iemocap::SOURCE];
+
+/// Title and source, with the licence, of a published corpus; `None` for folders and manifests.
+pub fn published(name: &str) -> Option<(&'static str, &'static str)> {
+    let known = PUBLISHED.iter().map(|corpus| (corpus.name, corpus.title, corpus.source));
+    let others = SOURCES.iter().map(|corpus| (corpus.name, corpus.title, corpus.source));
+    known.chain(others).find(|(other, ..)| *other == name).map(|(_, title, source)| (title, source))
+}
+
+/// Tells whether a file belongs to a corpus.
+type Claims = fn(&Path) -> bool;
+
+/// Takes the files of a corpus, with the CSV files among which its tables are.
+type Collect = fn(Vec<PathBuf>, &[PathBuf], &mut gather::Draft);
+
+/// The readers of the corpora whose files tell by their names where they belong; an earlier one has the first say.
+const READERS: [(Claims, Collect); 9] = [
+    (ravdess::claims, |files, _, draft| ravdess::collect(files, draft)),
+    (crema_d::claims, crema_d::collect),
+    (tess::claims, |files, _, draft| tess::collect(files, draft)),
+    (savee::claims, |files, _, draft| savee::collect(files, draft)),
+    (emodb::claims, |files, _, draft| emodb::collect(files, draft)),
+    (emovo::claims, |files, _, draft| emovo::collect(files, draft)),
+    (cafe::claims, |files, _, draft| cafe::collect(files, draft)),
+    (meld::claims, meld::collect),
+    (iemocap::claims, |files, _, draft| iemocap::collect(files, draft)),
+];
 
 /// Reads everything under the given directories, and every manifest among the given files.
 ///
@@ -304,13 +341,13 @@ fn read_directory(root: &Path, visited: &mut walk::Visited, draft: &mut gather::
         }
     }
     let listing = walk::walk(root, visited)?;
-    let (ravdess_files, rest) = partition(listing.audio, ravdess::claims);
-    let (crema_d_files, rest) = partition(rest, crema_d::claims);
-    let (unread_files, rest) = partition(rest, unread::claims);
+    let mut rest = listing.audio;
+    for (claims, collect) in READERS {
+        let (files, others) = partition(rest, claims);
+        collect(files, &listing.tables, draft);
+        rest = others;
+    }
     let (folder_files, rest) = partition(rest, |path| folder::claims(root, path));
-    ravdess::collect(ravdess_files, draft);
-    crema_d::collect(crema_d_files, &listing.tables, draft);
-    unread::collect(root, &unread_files, draft);
     folder::collect(root, folder_files, draft);
     for path in rest {
         draft.fault(path, FaultKind::Unknown);
@@ -334,4 +371,24 @@ fn read_as(
     collect(listing.audio, &listing.tables, &mut draft);
     draft.mac_os(listing.mac_os);
     Ok(draft.finish())
+}
+
+/// Takes every file that a grammar reads, and names those that it does not.
+fn named(
+    files: Vec<PathBuf>,
+    corpus: &'static str,
+    expected: &str,
+    candidate: impl Fn(&Path) -> Option<gather::Candidate>,
+    draft: &mut gather::Draft,
+) {
+    for path in files {
+        match candidate(&path) {
+            Some(candidate) => draft.candidates.push(candidate),
+            None => {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                let what = format!("expected {expected}, got '{stem}'");
+                draft.fault(path, FaultKind::BadName { corpus, what });
+            }
+        }
+    }
 }

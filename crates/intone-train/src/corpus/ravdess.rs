@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use intone::Emotion;
 
 use super::gather::{Candidate, Draft};
-use super::{Corpus, FaultKind, Level, Published, Reason, Remedy, Sex, faults, read_as};
+use super::{Corpus, Facts, FaultKind, Level, Published, Reason, Remedy, Sex, faults, read_as};
 use crate::error::Result;
 
 /// As in [`Clip::corpus`](super::Clip::corpus).
@@ -68,6 +68,14 @@ pub fn published_stems() -> impl Iterator<Item = String> {
 /// The sex of an actor, 1 to 24.
 pub fn sex(actor: u8) -> Sex {
     if actor % 2 == 1 { Sex::Male } else { Sex::Female }
+}
+
+/// What a file stem tells. The ages of the actors (21 to 33) were not published one by one.
+pub(super) fn facts(stem: &str) -> Option<Facts> {
+    let name = parse(stem).ok()?;
+    let level = if name.intensity == 2 { Level::Strong } else { Level::Normal };
+    let sentence = Some(format!("{:02}", name.statement));
+    Some(Facts { sex: Some(sex(name.actor)), age: None, sentence, level: Some(level) })
 }
 
 /// True for a file that wants to be RAVDESS: by the form of its name, or by its folder.

@@ -63,6 +63,48 @@ pub(super) fn one_speaker_out(clips: &[Clip], speaker: &str) -> Result<Split> {
     Split::new(given, clips.iter().cloned(), side)
 }
 
+/// Where clips stand in fold `fold`, from 1, of `k` folds of speakers and of sentences: the speakers of the fold with the
+/// sentences of the fold are the test; other speakers with other sentences train, those of the next fold are the
+/// validation part; what shares one of both with the test is left out. The sentences of each corpus are dealt by
+/// themselves, to `k` groups or as many as there are sentences. The error is a sentence.
+pub(super) fn sentence_and_speaker(
+    clips: &[Clip],
+    k: usize,
+    fold: usize,
+    seed: u64,
+) -> Result<impl FnMut(&Clip) -> Option<Part>, String> {
+    let test = fold - 1;
+    let speakers: HashMap<String, usize> =
+        deal(clips, k, seed)?.into_iter().map(|(speaker, fold)| (speaker.to_owned(), fold)).collect();
+    let mut sentences: BTreeMap<&str, BTreeMap<[u8; 32], &str>> = BTreeMap::new();
+    for clip in clips {
+        if let Some(sentence) = &clip.sentence {
+            let place = Sha256::digest(format!("{seed}:{}/{sentence}", clip.corpus)).into();
+            sentences.entry(&clip.corpus).or_default().insert(place, sentence);
+        }
+    }
+    let mut in_test: HashMap<(String, String), bool> = HashMap::new();
+    for (corpus, sentences) in sentences.iter().filter(|(_, sentences)| sentences.len() > 1) {
+        let n_groups = k.min(sentences.len());
+        for (place, sentence) in sentences.values().enumerate() {
+            let key = ((*corpus).to_owned(), (*sentence).to_owned());
+            in_test.insert(key, place % n_groups == test % n_groups);
+        }
+    }
+    if in_test.is_empty() {
+        return Err("expected data whose sentences are known, two or more in a corpus".to_owned());
+    }
+    Ok(move |clip: &Clip| {
+        let of_test = *in_test.get(&(clip.corpus.clone(), clip.sentence.clone()?))?;
+        match (*speakers.get(&clip.speaker)?, of_test) {
+            (fold, true) => (fold == test).then_some(Part::Test),
+            (fold, false) if fold == test => None,
+            (fold, false) if fold == (test + 1) % k => Some(Part::Validation),
+            (_, false) => Some(Part::Train),
+        }
+    })
+}
+
 /// Deals the speakers to `k` folds. The error is a sentence.
 pub(super) fn deal(clips: &[Clip], k: usize, seed: u64) -> Result<HashMap<&str, usize>, String> {
     /// The speakers of one group, by their hash.

@@ -1,5 +1,7 @@
 //! Named ways to split.
 
+use std::collections::{BTreeSet, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::published::{
@@ -13,7 +15,9 @@ use crate::error::{Error, Result};
 
 /// What is offered when a name is not known.
 const CHOICES: &str = "default, audeering, tfds, emobox/1 to emobox/6, luna-jimenez/0 to luna-jimenez/4, \
-                       by-speaker/K/FOLD[/SEED], loso/SPEAKER, manifest";
+                       by-speaker/K/FOLD[/SEED], sentence-and-speaker/K/FOLD[/SEED], loso/SPEAKER, \
+                       cross-corpus/TRAIN/TEST, all, manifest; for a cross-validation also emobox, luna-jimenez, \
+                       by-speaker/K[/SEED], sentence-and-speaker/K[/SEED], loso, cross-corpus";
 
 /// A named way to split a corpus. The text form is in the module's table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -60,73 +64,185 @@ pub enum Protocol {
         /// The speaker, with its corpus: `ravdess/07`.
         speaker: String,
     },
+    /// One fold of speakers and of sentences: the clips of the test share neither with those of the training, and clips that
+    /// would share one of them are left out.
+    SentenceAndSpeaker {
+        /// Number of folds, at least 3.
+        k: usize,
+        /// 1 to `k`.
+        fold: usize,
+        /// Which of the many ways to deal them.
+        seed: u64,
+    },
+    /// Some corpora train, another is the test.
+    CrossCorpus {
+        /// The corpora that train, joined by `+`: `crema-d+ravdess`.
+        train: String,
+        /// The corpora that are the test, likewise.
+        test: String,
+    },
+    /// Everything is the test: for a model that was trained on other data.
+    All,
     /// The sides that a manifest or the folders give.
     Manifest,
 }
 
 impl Protocol {
-    /// Splits a corpus.
+    /// Splits a corpus to train on.
     ///
     /// # Errors
     /// When there is nothing to train on or a side that the protocol knows is empty (the data lack its speakers), or
-    /// what [`Split::new`] and [`by_speaker`](super::by_speaker()) refuse.
+    /// what [`Protocol::sides`] refuses.
     pub fn split(&self, corpus: &Corpus) -> Result<Split> {
+        let split = self.sides(corpus)?;
+        let needed: &[Part] = match self {
+            Protocol::Default
+            | Protocol::Audeering
+            | Protocol::Tfds
+            | Protocol::BySpeaker { .. }
+            | Protocol::SentenceAndSpeaker { .. } => &Part::ALL,
+            Protocol::Manifest => &[Part::Train],
+            _ => &[Part::Train, Part::Test],
+        };
+        self.needs(&split, needed, corpus)?;
+        Ok(split)
+    }
+
+    /// Splits a corpus to evaluate on one side, which alone must have clips.
+    ///
+    /// # Errors
+    /// What [`Protocol::sides`] refuses; [`Error::Empty`] when the side has no clips, and unless `partial` is agreed to
+    /// also when speakers of a published side are missing, with their names.
+    pub fn split_for(&self, part: Part, corpus: &Corpus, partial: bool) -> Result<Split> {
+        let split = self.sides(corpus)?;
+        let absent = self.absent_speakers(part, corpus);
+        if !absent.is_empty() && !partial {
+            return Err(Error::Empty(format!(
+                "split protocol '{self}': the data lack {} of the speakers of its {part} part ({}); --partial evaluates the \
+                 others, and the figures are then not those of the protocol",
+                absent.len(),
+                absent.join(", ")
+            )));
+        }
+        self.needs(&split, &[part], corpus)?;
+        Ok(split)
+    }
+
+    /// The speakers that a published partition puts on a side and that the data lack.
+    pub fn absent_speakers(&self, part: Part, corpus: &Corpus) -> Vec<String> {
+        let side: Side = match self {
+            Protocol::Default => Box::new(default_side),
+            Protocol::Audeering => Box::new(audeering_side),
+            Protocol::Tfds => Box::new(tfds_side),
+            Protocol::EmoBox { fold } => {
+                one_fold(fold.checked_sub(1).and_then(|at| EMOBOX_TEST.get(at)).copied())
+            }
+            Protocol::LunaJimenez { fold } => one_fold(LUNA_JIMENEZ_TEST.get(*fold).copied()),
+            _ => return Vec::new(),
+        };
+        let there: HashSet<&str> = corpus.clips.iter().map(|clip| clip.speaker.as_str()).collect();
+        let ravdess = (1..=24).map(|actor| (ravdess::NAME, actor, format!("{}/{actor:02}", ravdess::NAME)));
+        let crema_d = (1001..=1091).map(|actor| (crema_d::NAME, actor, format!("{}/{actor}", crema_d::NAME)));
+        ravdess
+            .chain(crema_d)
+            .filter(|(corpus, actor, name)| {
+                side(corpus, *actor) == Some(part) && !there.contains(name.as_str())
+            })
+            .map(|(_, _, name)| name)
+            .collect()
+    }
+
+    /// Says where every clip stands. Any side may be empty.
+    ///
+    /// # Errors
+    /// What [`Split::new`] and [`by_speaker`](super::by_speaker()) refuse, and a corpus that is not among the data.
+    pub fn sides(&self, corpus: &Corpus) -> Result<Split> {
         let clips = || corpus.clips.iter().cloned();
         let by_table = |side: fn(&str, u16) -> Option<Part>| {
             Split::new(self.to_string(), clips(), |clip| side(&clip.corpus, actor(clip)?))
         };
-        let split = match self {
-            Protocol::Default => by_table(default_side)?,
-            Protocol::Audeering => by_table(audeering_side)?,
-            Protocol::Tfds => by_table(tfds_side)?,
+        match self {
+            Protocol::Default => by_table(default_side),
+            Protocol::Audeering => by_table(audeering_side),
+            Protocol::Tfds => by_table(tfds_side),
             Protocol::EmoBox { fold } => {
-                self.fold_of(fold.checked_sub(1).and_then(|at| EMOBOX_TEST.get(at)), corpus)?
+                self.fold_of(fold.checked_sub(1).and_then(|at| EMOBOX_TEST.get(at)), corpus)
             }
-            Protocol::LunaJimenez { fold } => self.fold_of(LUNA_JIMENEZ_TEST.get(*fold), corpus)?,
+            Protocol::LunaJimenez { fold } => self.fold_of(LUNA_JIMENEZ_TEST.get(*fold), corpus),
             Protocol::BySpeaker { k, fold, seed } => {
                 let splits = by_speaker::by_speaker(&corpus.clips, *k, *seed)?;
                 let mut from_fold =
                     splits.into_iter().skip(fold.checked_sub(1).ok_or_else(|| self.no_fold())?);
-                from_fold.next().ok_or_else(|| self.no_fold())?
+                from_fold.next().ok_or_else(|| self.no_fold())
             }
-            Protocol::LeaveOneSpeakerOut { speaker } => by_speaker::one_speaker_out(&corpus.clips, speaker)?,
-            Protocol::Manifest => Split::new(self.to_string(), clips(), |clip| clip.part)?,
-        };
-        let needed: &[Part] = match self {
-            Protocol::Default | Protocol::Audeering | Protocol::Tfds | Protocol::BySpeaker { .. } => {
-                &Part::ALL
+            Protocol::SentenceAndSpeaker { k, fold, seed } => {
+                if !(1..=*k).contains(fold) || *k < 3 {
+                    return Err(self.no_fold());
+                }
+                let side = by_speaker::sentence_and_speaker(&corpus.clips, *k, *fold, *seed)
+                    .map_err(|what| Error::Protocol { given: self.to_string(), what })?;
+                Split::new(self.to_string(), clips(), side)
             }
-            Protocol::Manifest => &[Part::Train],
-            _ => &[Part::Train, Part::Test],
-        };
-        match needed.iter().find(|&&part| split.part(part).is_empty()) {
+            Protocol::LeaveOneSpeakerOut { speaker } => by_speaker::one_speaker_out(&corpus.clips, speaker),
+            Protocol::CrossCorpus { train, test } => self.cross_corpus(train, test, corpus),
+            Protocol::All => Split::new(self.to_string(), clips(), |_| Some(Part::Test)),
+            Protocol::Manifest => Split::new(self.to_string(), clips(), |clip| clip.part),
+        }
+    }
+
+    fn needs(&self, split: &Split, parts: &[Part], corpus: &Corpus) -> Result<()> {
+        match parts.iter().find(|&&part| split.part(part).is_empty()) {
             Some(part) => Err(Error::Empty(format!(
                 "split protocol '{self}': no clips in the {part} part; the data have {} clips, and {} of them are of \
                  speakers that this protocol does not know",
                 corpus.clips.len(),
                 split.left_out().len()
             ))),
-            None => Ok(split),
+            None => Ok(()),
         }
+    }
+
+    fn cross_corpus(&self, train: &str, test: &str, corpus: &Corpus) -> Result<Split> {
+        let [train, test]: [Vec<&str>; 2] = [train, test].map(|names| names.split('+').collect());
+        let there: BTreeSet<&str> = corpus.clips.iter().map(|clip| clip.corpus.as_str()).collect();
+        let refuse = |what: String| Err(Error::Protocol { given: self.to_string(), what });
+        if let Some(both) = train.iter().find(|name| test.contains(name)) {
+            return refuse(format!("'{both}' cannot both train and be the test"));
+        }
+        if let Some(absent) = test.iter().find(|name| !there.contains(*name)) {
+            let there = there.into_iter().collect::<Vec<_>>().join(", ");
+            return refuse(format!("expected one of the data's corpora ({there}), got '{absent}'"));
+        }
+        Split::new(self.to_string(), corpus.clips.iter().cloned(), |clip| {
+            let name = clip.corpus.as_str();
+            if train.contains(&name) { Some(Part::Train) } else { test.contains(&name).then_some(Part::Test) }
+        })
     }
 
     fn no_fold(&self) -> Error {
         Error::Protocol { given: self.to_string(), what: "there is no such fold".to_owned() }
     }
 
-    /// RAVDESS alone: these actors are the test, the others train.
-    fn fold_of(&self, test: Option<&&[u16]>, corpus: &Corpus) -> Result<Split> {
-        let test = test.ok_or_else(|| self.no_fold())?;
-        Split::new(self.to_string(), corpus.clips.iter().cloned(), |clip| {
-            let actor = actor(clip).filter(|_| clip.corpus == ravdess::NAME)?;
-            Some(if test.contains(&actor) { Part::Test } else { Part::Train })
-        })
+    fn fold_of(&self, test: Option<&&'static [u16]>, corpus: &Corpus) -> Result<Split> {
+        let side = one_fold(Some(test.ok_or_else(|| self.no_fold())?));
+        Split::new(self.to_string(), corpus.clips.iter().cloned(), |clip| side(&clip.corpus, actor(clip)?))
     }
 }
+
+/// Where an actor of a corpus stands.
+type Side = Box<dyn Fn(&str, u16) -> Option<Part>>;
 
 /// The number of an actor of a published corpus: 1001 of `crema-d/1001`.
 fn actor(clip: &Clip) -> Option<u16> {
     clip.speaker.strip_prefix(&clip.corpus)?.strip_prefix('/')?.parse().ok()
+}
+
+/// RAVDESS alone: these actors are the test, the others train.
+fn one_fold(test: Option<&'static [u16]>) -> Side {
+    Box::new(move |corpus, actor| {
+        let test = test.filter(|_| corpus == ravdess::NAME)?;
+        Some(if test.contains(&actor) { Part::Test } else { Part::Train })
+    })
 }
 
 fn default_side(corpus: &str, actor: u16) -> Option<Part> {
@@ -165,7 +281,12 @@ impl std::fmt::Display for Protocol {
             Protocol::EmoBox { fold } => write!(f, "emobox/{fold}"),
             Protocol::LunaJimenez { fold } => write!(f, "luna-jimenez/{fold}"),
             Protocol::BySpeaker { k, fold, seed } => write!(f, "by-speaker/{k}/{fold}/{seed}"),
+            Protocol::SentenceAndSpeaker { k, fold, seed } => {
+                write!(f, "sentence-and-speaker/{k}/{fold}/{seed}")
+            }
             Protocol::LeaveOneSpeakerOut { speaker } => write!(f, "loso/{speaker}"),
+            Protocol::CrossCorpus { train, test } => write!(f, "cross-corpus/{train}/{test}"),
+            Protocol::All => f.write_str("all"),
             Protocol::Manifest => f.write_str("manifest"),
         }
     }
@@ -177,14 +298,16 @@ impl std::str::FromStr for Protocol {
     fn from_str(text: &str) -> Result<Protocol> {
         let refuse = |what: String| Error::Protocol { given: text.to_owned(), what };
         let (name, arguments) = text.split_once('/').unwrap_or((text, ""));
+        let name = name.replace('_', "-");
         let number = |argument: &str, min: usize, max: usize| {
             let number = argument.parse().ok().filter(|number| (min..=max).contains(number));
             number.ok_or_else(|| refuse(format!("fold: expected {min} to {max}, got '{argument}'")))
         };
-        let protocol = match name {
+        let protocol = match name.as_str() {
             "default" => Protocol::Default,
             "audeering" => Protocol::Audeering,
             "tfds" => Protocol::Tfds,
+            "all" => Protocol::All,
             "manifest" => Protocol::Manifest,
             "emobox" => return Ok(Protocol::EmoBox { fold: number(arguments, 1, EMOBOX_TEST.len())? }),
             "luna-jimenez" => {
@@ -192,7 +315,21 @@ impl std::str::FromStr for Protocol {
                     fold: number(arguments, 0, LUNA_JIMENEZ_TEST.len() - 1)?,
                 });
             }
-            "by-speaker" => return by_speaker_from(arguments).map_err(refuse),
+            "by-speaker" => {
+                let (k, fold, seed) = fold_from(&name, arguments).map_err(refuse)?;
+                return Ok(Protocol::BySpeaker { k, fold, seed });
+            }
+            "sentence-and-speaker" => {
+                let (k, fold, seed) = fold_from(&name, arguments).map_err(refuse)?;
+                return Ok(Protocol::SentenceAndSpeaker { k, fold, seed });
+            }
+            "cross-corpus" => {
+                let (train, test) = arguments.split_once('/').unwrap_or_default();
+                if train.is_empty() || test.is_empty() || test.contains('/') {
+                    return Err(refuse("expected cross-corpus/TRAIN/TEST".to_owned()));
+                }
+                return Ok(Protocol::CrossCorpus { train: train.to_owned(), test: test.to_owned() });
+            }
             "loso" if !arguments.is_empty() => {
                 return Ok(Protocol::LeaveOneSpeakerOut { speaker: arguments.to_owned() });
             }
@@ -206,18 +343,18 @@ impl std::str::FromStr for Protocol {
 }
 
 /// Reads `K/FOLD[/SEED]`.
-fn by_speaker_from(arguments: &str) -> Result<Protocol, String> {
+fn fold_from(name: &str, arguments: &str) -> Result<(usize, usize, u64), String> {
     let fields: Vec<&str> = arguments.split('/').collect();
     let (k, fold, seed) = match *fields {
         [k, fold] => (k, fold, "0"),
         [k, fold, seed] => (k, fold, seed),
-        _ => return Err("expected by-speaker/K/FOLD or by-speaker/K/FOLD/SEED".to_owned()),
+        _ => return Err(format!("expected {name}/K/FOLD or {name}/K/FOLD/SEED")),
     };
     let k = k.parse().ok().filter(|&k| k >= 3).ok_or_else(|| format!("K: expected 3 or more, got '{k}'"))?;
     let in_range = fold.parse().ok().filter(|fold| (1..=k).contains(fold));
     let fold = in_range.ok_or_else(|| format!("FOLD: expected 1 to {k}, got '{fold}'"))?;
     let seed = seed.parse().map_err(|_| format!("SEED: expected a whole number, got '{seed}'"))?;
-    Ok(Protocol::BySpeaker { k, fold, seed })
+    Ok((k, fold, seed))
 }
 
 impl TryFrom<String> for Protocol {

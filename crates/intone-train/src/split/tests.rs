@@ -207,3 +207,102 @@ fn a_split_comes_back_from_its_file() {
     let error = read_csv(&path).unwrap_err().to_string();
     assert!(error.contains("line 2") && error.contains("middle"), "{error}");
 }
+
+#[test]
+fn families_have_their_folds() {
+    let corpus = everybody();
+    let cases = [
+        ("emobox", 6, "emobox/1"),
+        ("luna-jimenez", 5, "luna-jimenez/0"),
+        ("luna_jimenez", 5, "luna-jimenez/0"),
+        ("by_speaker/5", 5, "by-speaker/5/1/0"),
+        ("by-speaker/4/7", 4, "by-speaker/4/1/7"),
+        ("loso", 115, "loso/crema-d/1001"),
+        ("cross-corpus", 2, "cross-corpus/crema-d/ravdess"),
+        ("sentence-and-speaker/3", 3, "sentence-and-speaker/3/1/0"),
+        ("default", 1, "default"),
+        ("by-speaker/5/2", 5, "by-speaker/5/1/2"),
+        ("by-speaker/5/2/0", 1, "by-speaker/5/2/0"),
+    ];
+    for (name, n, first) in cases {
+        let folds = name.parse::<Family>().unwrap().folds(&corpus).unwrap();
+        assert_eq!((folds.len(), folds[0].to_string().as_str()), (n, first), "{name}");
+        for fold in &folds {
+            assert_eq!(&fold.to_string().parse::<Protocol>().unwrap(), fold);
+        }
+    }
+    for (name, expected) in [
+        ("by-speaker/2", "K: expected 3 or more"),
+        ("by-speaker/5/x", "SEED"),
+        ("nonsense", "expected one of default, audeering"),
+        ("cross-corpus/a", "cross-corpus/TRAIN/TEST"),
+    ] {
+        let error = name.parse::<Family>().unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains(name), "{name}: {error}");
+    }
+    let one = Corpus { clips: corpus.clips[..1].to_vec(), ..Default::default() };
+    assert!(Family::CrossCorpus.folds(&one).unwrap_err().to_string().contains("two or more"));
+}
+
+#[test]
+fn corpora_train_and_others_are_the_test() {
+    let protocol: Protocol = "cross-corpus/crema-d/ravdess".parse().unwrap();
+    let split = protocol.split(&everybody()).unwrap();
+    assert_eq!(Part::ALL.map(|part| split.part(part).len()), [91, 0, 24]);
+    let error = |text: &str| text.parse::<Protocol>().unwrap().sides(&everybody()).unwrap_err().to_string();
+    assert!(error("cross-corpus/crema-d/emodb").contains("(crema-d, ravdess), got 'emodb'"));
+    assert!(error("cross-corpus/crema-d+ravdess/ravdess").contains("'ravdess' cannot both"));
+    let all = Protocol::All.split_for(Part::Test, &everybody(), false).unwrap();
+    assert_eq!(Part::ALL.map(|part| all.part(part).len()), [0, 0, 115]);
+}
+
+#[test]
+fn neither_speakers_nor_sentences_of_the_test_are_heard_in_training() {
+    let mut corpus = everybody();
+    let clips = std::mem::take(&mut corpus.clips);
+    for (n, sentence) in ["DFA", "IEO", "IOM", "ITH", "TIE"].into_iter().enumerate() {
+        for clip in &clips {
+            let id = format!("{}-{sentence}", clip.id);
+            let mut sha256 = clip.sha256;
+            sha256[0] ^= n as u8 + 1;
+            corpus.clips.push(Clip { id, sha256, sentence: Some(sentence.to_owned()), ..clip.clone() });
+        }
+    }
+    let mut tested = BTreeSet::new();
+    for fold in 1..=5 {
+        let split = Protocol::SentenceAndSpeaker { k: 5, fold, seed: 0 }.split(&corpus).unwrap();
+        let sentences = |part| -> BTreeSet<(&str, &str)> {
+            let of = |clip: &'_ Clip| clip.sentence.clone().unwrap();
+            split.part(part).iter().map(|c| (c.corpus.as_str(), &*of(c).leak())).collect()
+        };
+        let (train, test) = (sentences(Part::Train), sentences(Part::Test));
+        assert!(train.is_disjoint(&test) && !train.is_empty() && !test.is_empty(), "{fold}");
+        assert!(sentences(Part::Validation).is_disjoint(&test));
+        assert!(!split.left_out().is_empty());
+        tested.extend(split.speakers(Part::Test).into_iter().map(str::to_owned));
+    }
+    assert_eq!(tested.len(), 115, "every speaker is tested once");
+    let error = Protocol::SentenceAndSpeaker { k: 5, fold: 1, seed: 0 }.sides(&everybody()).unwrap_err();
+    assert!(error.to_string().contains("sentences are known"), "{error}");
+}
+
+#[test]
+fn speakers_that_a_published_protocol_needs_are_named_when_they_are_missing() {
+    let mut corpus = everybody();
+    corpus.clips.retain(|clip| clip.speaker != "ravdess/04" && clip.speaker != "crema-d/1091");
+    for (name, absent) in
+        [("emobox/2", "ravdess/04"), ("audeering", "crema-d/1091"), ("default", "ravdess/04")]
+    {
+        let protocol: Protocol = name.parse().unwrap();
+        let error = protocol.split_for(Part::Test, &corpus, false).unwrap_err().to_string();
+        assert!(error.contains(absent) && error.contains(name) && error.contains("--partial"), "{error}");
+        assert!(protocol.split_for(Part::Test, &corpus, true).is_ok());
+    }
+    assert!(Protocol::Tfds.split_for(Part::Test, &corpus, false).is_ok());
+    // A side may be evaluated where another has nobody.
+    corpus.clips.retain(|clip| {
+        Protocol::Audeering.absent_speakers(Part::Train, &Corpus::default()).contains(&clip.speaker)
+    });
+    assert!(Protocol::Audeering.split(&corpus).is_err());
+    assert!(Protocol::Audeering.split_for(Part::Train, &corpus, false).is_ok());
+}

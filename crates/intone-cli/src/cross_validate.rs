@@ -1,0 +1,159 @@
+//! `intone cross-validate`: all folds of a protocol, trained and tested, and one report.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use intone_train::config::Config;
+use intone_train::cross_validate::{FoldProgress, FoldResult, cross_validate, plan, write_all};
+use intone_train::leak;
+use intone_train::predictions::check_classes;
+use intone_train::report::{self, Evaluation, Report};
+use intone_train::split::Family;
+use intone_train::train::RunOptions;
+
+use crate::terminal::{complain, counting_bar};
+use crate::train::{DeviceName, Display, stop_on_ctrl_c};
+
+/// Train and test a model for every fold of a protocol
+///
+/// Each fold is a run of its own under RUN; a fold that is done is not done again, and one that was cut goes on from its
+/// checkpoint. In the end predictions.csv has the test clips of all folds, and report.html, report.json, report.md and
+/// folds.csv are made of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The experiment: a TOML file such as configs/vgg.toml
+    config: PathBuf,
+
+    /// Settings that override the file, as in training.batch_size=16
+    #[arg(value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+
+    /// Directories with the recordings, as for `intone train`
+    #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
+    data: Vec<PathBuf>,
+
+    /// The folder of the cross-validation
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+
+    /// The folds: by-speaker/K[/SEED], sentence-and-speaker/K[/SEED], loso, emobox, luna-jimenez, cross-corpus, or one
+    /// protocol as for `intone evaluate`
+    #[arg(long, default_value = "by-speaker/5")]
+    protocol: Family,
+
+    /// Go on where speakers of a published protocol are missing; folds without test clips are left out
+    #[arg(long)]
+    partial: bool,
+
+    /// Report also where a class has no test clips: UAR and macro-F1 are then those of the others
+    #[arg(long)]
+    missing_classes: bool,
+
+    /// Where computed features are kept between runs
+    #[arg(long, value_name = "DIR", default_value = ".cache/features")]
+    cache: PathBuf,
+
+    /// What computes
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    device: DeviceName,
+
+    /// Threads; the result does not depend on it [default: one for each core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(threads) = args.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().context("--threads")?;
+    }
+    let config = Config::load(&args.config, &args.settings)?;
+    let corpus = crate::data::read(&args.data)?;
+    let folds = plan(&config, &args.protocol, &corpus, &args.out, args.partial)?;
+    if !args.missing_classes {
+        check_classes(folds.iter().flat_map(|fold| fold.split.test()).map(|clip| clip.emotion))?;
+    }
+    leak::check_files(&corpus)?;
+    let bar = counting_bar(corpus.clips.len(), "clips compared");
+    let audio = leak::check_audio(&corpus.clips, &|| bar.inc(1));
+    bar.finish_and_clear();
+    let checks = vec![
+        "speakers heard in training: none is tested in a fold that trains on it, proven for every fold"
+            .to_owned(),
+        audio?,
+    ];
+    let stop = stop_on_ctrl_c()?;
+    let display = Display::new();
+    let options = RunOptions {
+        out: args.out.clone(),
+        cache: Some(args.cache.clone()),
+        resume: true,
+        device: args.device.device(),
+        test: true,
+    };
+    let results = cross_validate(&folds, &options, &stop, &|progress| match progress {
+        FoldProgress::Begin(fold) => display.say(&format!(
+            "{}: {} clips to train on, {} to choose the epoch by, {} to test",
+            fold.protocol,
+            fold.split.train().len(),
+            fold.split.validation().len(),
+            fold.split.test().len()
+        )),
+        FoldProgress::Training(step) => display.show(&step),
+        FoldProgress::Done(result) => display.say(&line(result)),
+    })?;
+    display.finish();
+    let Some(results) = results else {
+        complain("stopped; the same command goes on from there");
+        return Ok(ExitCode::FAILURE);
+    };
+    let partial = if args.partial { " --partial" } else { "" };
+    let evaluation = Evaluation {
+        protocol: args.protocol.to_string(),
+        part: "test".to_owned(),
+        command: format!(
+            "intone cross-validate CONFIG --data DIR --protocol {}{partial} --out RUN",
+            args.protocol
+        ),
+        checks,
+        excluded: report::excluded(&corpus),
+        ..Evaluation::default()
+    };
+    let report = write_all(&folds, &results, evaluation, &args.out, args.missing_classes)?;
+    let mut out = io::stdout().lock();
+    print(&results, &report, &mut out)?;
+    writeln!(out, "\n{}", args.out.join("report.html").display())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(result: &FoldResult) -> String {
+    format!(
+        "{}: UAR {:.1} %  accuracy {:.1} %  ({} clips, {} speakers; epoch {})",
+        result.fold,
+        100.0 * result.uar,
+        100.0 * result.accuracy,
+        result.n,
+        result.n_speakers,
+        result.best_epoch
+    )
+}
+
+fn print(results: &[FoldResult], report: &Report, out: &mut impl Write) -> io::Result<()> {
+    results.iter().try_for_each(|result| writeln!(out, "{}", line(result)))?;
+    let of = |value: fn(&FoldResult) -> f64| -> Vec<f64> { results.iter().map(value).collect() };
+    writeln!(
+        out,
+        "\nmean over {} folds and standard deviation between them: UAR {}  accuracy {}",
+        results.len(),
+        report::mean_and_deviation(&of(|result| result.uar)),
+        report::mean_and_deviation(&of(|result| result.accuracy))
+    )?;
+    writeln!(
+        out,
+        "all {} test clips of {} speakers: UAR {}  accuracy {}",
+        report.n, report.n_speakers, report.uar, report.accuracy
+    )
+}

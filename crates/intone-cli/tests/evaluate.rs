@@ -1,0 +1,262 @@
+//! `intone evaluate`, `report`, `cross-validate` and `model card`, the real program on recordings made here.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{LABELS, Place, assert_no_panic, babble, code, stderr, stdout, wav};
+use serde_json::Value;
+
+/// A manifest of speakers with two clips of each emotion: two train, one is the validation part, the others the test.
+fn corpus(place: &Place, n_speakers: usize) {
+    let mut manifest = String::from("path,label,speaker,split,sex\n");
+    for speaker in 0..n_speakers {
+        for (class, label) in LABELS.iter().enumerate() {
+            for take in 0..2 {
+                let name = format!("s{speaker}-{label}-{take}.wav");
+                let pitch_hz = 100.0 + 31.0 * class as f32 + 7.0 * speaker as f32 + take as f32;
+                place.file(Path::new("data").join(&name), &wav(&babble(0.6, pitch_hz)));
+                let part = ["train", "train", "validation"].get(speaker).unwrap_or(&"test");
+                let sex = ["female", "male"][speaker % 2];
+                manifest += &format!("{name},{label},s{speaker},{part},{sex}\n");
+            }
+        }
+    }
+    place.file("data/manifest.csv", manifest.as_bytes());
+}
+
+const EVALUATE: [&str; 7] =
+    ["evaluate", "model.safetensors", "--data", "data", "--protocol", "manifest", "--out"];
+
+fn run(place: &Place, args: &[&str]) -> (i32, String, String) {
+    let output = place.intone().args(args).output().unwrap();
+    assert_no_panic(&output);
+    (code(&output), stdout(&output), stderr(&output))
+}
+
+fn read(place: &Place, name: &str) -> String {
+    std::fs::read_to_string(place.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
+    let place = Place::new();
+    corpus(&place, 6);
+    place.file("data/broken.wav", b"RIFF, it says, and nothing follows");
+    let manifest = read(&place, "data/manifest.csv") + "broken.wav,sad,s5,test,male\n";
+    place.file("data/manifest.csv", manifest.as_bytes());
+    let (exit, out, err) = run(&place, &[&EVALUATE[..], &["run"]].concat());
+    assert_eq!(exit, 1, "a clip that cannot be read: {err}");
+    assert!(
+        err.contains("broken.wav") && out.starts_with("36 clips of 3 speakers, test of 'manifest'"),
+        "{out}{err}"
+    );
+    assert!(out.contains("identical audio under two names: none"), "{out}");
+    let predictions = read(&place, "run/predictions.csv");
+    let header = "clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad";
+    assert_eq!((predictions.lines().next(), predictions.lines().count()), (Some(header), 37));
+    let json: Value = serde_json::from_str(&read(&place, "run/report.json")).unwrap();
+    assert_eq!((json["n"].as_u64(), json["n_speakers"].as_u64()), (Some(36), Some(3)));
+    assert!(json["uar"]["value"].is_f64() && json["evaluation"]["failed"][0]["clip"] == "data/broken.wav");
+
+    let before = ["json", "md", "html"].map(|ending| read(&place, &format!("run/report.{ending}")));
+    let (exit, out, err) = run(&place, &["report", "run"]);
+    assert_eq!((exit, err.as_str()), (0, ""), "{out}");
+    assert!(before == ["json", "md", "html"].map(|ending| read(&place, &format!("run/report.{ending}"))));
+
+    // A foreign file is scored by the same code; its other answers differ from ours.
+    let foreign: Vec<String> = predictions
+        .lines()
+        .enumerate()
+        .map(|(i, line)| match i {
+            0 => line.to_owned(),
+            _ => format!("{},1,0,0,0,0,0", line.split(',').take(6).collect::<Vec<_>>().join(",")),
+        })
+        .collect();
+    place.file("foreign.csv", foreign.join("\n").as_bytes());
+    let (exit, out, _) = run(&place, &["report", "foreign.csv"]);
+    assert!(exit == 0 && out.contains("UAR       16.7 %"), "{out}");
+    let (exit, out, _) = run(&place, &["report", "run", "foreign.csv", "--out", "both"]);
+    assert!(
+        exit == 0 && out.contains("36 clips of 3 speakers in common") && out.contains("foreign less run"),
+        "{out}"
+    );
+    assert!(read(&place, "both/comparison.html").contains("foreign less run"));
+
+    // The card takes its numbers from the report, and from no report on another model.
+    let card = ["model", "card", "model.safetensors", "--report", "run/report.json", "-o", "CARD.md"];
+    let (exit, _, err) = run(&place, &card);
+    assert_eq!((exit, err.as_str()), (0, ""));
+    let text = read(&place, "CARD.md");
+    assert!(
+        !text.contains("{{") && text.contains("36 clips of 3 speakers") && text.contains("| sex: female |"),
+        "{text}"
+    );
+    common::small_encoder().write(place.model(), intone::model::Precision::F32).unwrap();
+    let (exit, _, err) = run(&place, &card);
+    assert!(exit == 2 && err.contains("a report on another model"), "{err}");
+    place.file("empty.json", b"{\"n\": 1}");
+    let (exit, _, err) =
+        run(&place, &["model", "card", "model.safetensors", "--report", "empty.json", "-o", "CARD.md"]);
+    assert!(exit == 2 && err.contains("empty.json") && err.contains("n_speakers"), "{err}");
+}
+
+#[test]
+fn predictions_that_cannot_be_scored_are_refused_by_file_line_and_column() {
+    let place = Place::new();
+    let header = "clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad\n";
+    let good = "c/1,c,c/a,female,,angry,1,0,0,0,0,0\n";
+    for (text, expected) in [
+        ("clip,corpus\n".to_owned(), "line 1: expected a column 'speaker'"),
+        (
+            format!("{header}{good}c/2,c,c/a,female,,angry,0.5,0,0,0,0,0\n"),
+            "line 3: columns 'angry' to 'sad': expected",
+        ),
+        (
+            format!("{header}{good}c/2,c,c/a,female,,bored,1,0,0,0,0,0\n"),
+            "line 3: column 'truth': expected one of",
+        ),
+        (format!("{header}{good}{good}"), "line 3: column 'clip': c/1 stands in line 2 already"),
+        (format!("{header}{good}"), "column 'truth': no clip of disgust, fear, happy, neutral, sad among 1"),
+    ] {
+        place.file("p.csv", text.as_bytes());
+        let (exit, out, err) = run(&place, &["report", "p.csv"]);
+        assert!(exit == 2 && out.is_empty() && err.contains("p.csv") && err.contains(expected), "{err}");
+    }
+    let (exit, out, _) = run(&place, &["report", "p.csv", "--missing-classes"]);
+    assert!(exit == 0 && out.contains("UAR       100.0 %\n"), "{out}");
+}
+
+#[test]
+fn a_planted_leak_stops_the_evaluation_by_name() {
+    let place = Place::new();
+    corpus(&place, 5);
+    let manifest = read(&place, "data/manifest.csv");
+    let refused = |expected: &[&str]| {
+        let (exit, out, err) = run(&place, &[&EVALUATE[..], &["run"]].concat());
+        assert_eq!((exit, out.as_str()), (2, ""), "{err}");
+        expected.iter().for_each(|part| assert!(err.contains(part), "no '{part}' in {err}"));
+        assert!(!place.path("run").exists());
+    };
+    // A speaker on two sides.
+    place.file("data/manifest.csv", manifest.replacen("s4,test", "s4,train", 1).as_bytes());
+    refused(&["speaker data/s4", "train", "test"]);
+    // A clip under two names: the same bytes, and the same samples in another file.
+    let bytes = std::fs::read(place.path("data/s0-angry-0.wav")).unwrap();
+    place.file("data/copy.wav", &bytes);
+    place.file("data/manifest.csv", (manifest.clone() + "copy.wav,angry,s4,test,female\n").as_bytes());
+    refused(&["leak", "copy.wav", "s0-angry-0.wav"]);
+    let mut longer = bytes.clone();
+    longer.extend(b"note\x02\0\0\0hi");
+    let n = (longer.len() as u32 - 8).to_le_bytes();
+    longer[4..8].copy_from_slice(&n);
+    let same_side = std::fs::read(place.path("data/s4-angry-0.wav")).unwrap();
+    assert_ne!(same_side, bytes);
+    place.file("data/copy.wav", &longer);
+    let split = "clip,corpus,speaker,split\ndata/s0-angry-0.wav,data,data/s0,train\n";
+    place.file("split.csv", split.as_bytes());
+    refused(&["leak", "copy.wav", "s0-angry-0.wav"]);
+    // A model that heard one of the speakers, as the split.csv beside it says.
+    place.file("data/manifest.csv", manifest.as_bytes());
+    place.file("split.csv", "clip,corpus,speaker,split\nx,data,data/s3,validation\n".as_bytes());
+    refused(&["leak: speaker data/s3", "validation part", "split.csv"]);
+    std::fs::remove_file(place.path("split.csv")).unwrap();
+    let (exit, out, err) = run(&place, &[&EVALUATE[..], &["run"]].concat());
+    assert!(exit == 0 && out.contains("speakers heard in training: not known"), "{out}{err}");
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_said() {
+    let place = Place::new();
+    corpus(&place, 5);
+    let with =
+        |args: &[&str]| run(&place, &[&["evaluate", "model.safetensors", "--data", "data"], args].concat());
+    for (args, expected) in [
+        (&["--protocol", "nonsense"][..], "expected one of default, audeering, tfds, emobox/1"),
+        (&["--protocol", "by-speaker/5"], "has several folds"),
+        (&["--protocol", "emobox/2"], "the data lack 4 of the speakers of its test part (ravdess/04"),
+        (&["--protocol", "emobox/2", "--partial"], "no clips in the test part"),
+        (&["--protocol", "loso/data/s9"], "no such speaker"),
+        (&["--robustness"], "--out"),
+    ] {
+        let (exit, _, err) = with(args);
+        assert!(exit == 2 && err.contains(expected), "{args:?}: {err}");
+    }
+    let manifest: Vec<String> = read(&place, "data/manifest.csv")
+        .lines()
+        .filter(|line| !(line.contains(",fear,") && line.contains(",test")))
+        .map(str::to_owned)
+        .collect();
+    place.file("data/manifest.csv", manifest.join("\n").as_bytes());
+    let (exit, _, err) = with(&["--protocol", "manifest"]);
+    assert!(exit == 2 && err.contains("no clip of fear"), "{err}");
+    assert_eq!(with(&["--protocol", "manifest", "--missing-classes"]).0, 0);
+}
+
+#[test]
+fn changed_clips_have_figures_of_their_own() {
+    let place = Place::new();
+    corpus(&place, 5);
+    let (exit, _, err) = run(&place, &[&EVALUATE[..], &["run", "--robustness=12"]].concat());
+    assert_eq!(exit, 0, "{err}");
+    let json: Value = serde_json::from_str(&read(&place, "run/report.json")).unwrap();
+    let robustness = &json["robustness"];
+    assert_eq!(robustness["n"], 12);
+    let kinds = robustness["kinds"].as_array().unwrap();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind["name"].as_str().unwrap()).collect();
+    for name in [
+        "white noise",
+        "babble",
+        "mains hum",
+        "narrow band",
+        "reverberation",
+        "clipping",
+        "gain",
+        "truncation",
+    ] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert!(kinds.len() + robustness["skipped"].as_array().unwrap().len() == 14, "{robustness}");
+    assert!(read(&place, "run/report.html").contains("signal-to-noise ratio"));
+    let again = run(&place, &[&EVALUATE[..], &["again", "--robustness=12"]].concat());
+    assert!(again.0 == 0 && read(&place, "again/robustness.json") == read(&place, "run/robustness.json"));
+}
+
+#[test]
+fn a_cross_validation_goes_on_where_it_was_and_reports_on_all_folds() {
+    let place = Place::new();
+    corpus(&place, 6);
+    let config = "[front_end]\nn_mels = 16\nn_frames = 16\nn_fft = 1024\n\
+         [model]\nname = 'vgg'\nchannels = [32, 32]\nconvs_per_block = [1, 1]\ndense = [16]\n\
+         block_dropout = [0.1, 0.1]\ndense_dropout = [0.1]\n\
+         [training]\nbatch_size = 8\nlearning_rate = 0.003\nmax_epochs = 2\n\
+         [augment]\ntime_mask_frames = 4\nfrequency_mask_bands = 2\n";
+    place.file("tiny.toml", config.as_bytes());
+    let args = ["cross-validate", "tiny.toml", "--data", "data", "--out", "cv", "--protocol", "by_speaker/3"];
+    let (exit, out, err) = run(&place, &args);
+    assert_eq!(exit, 0, "{err}");
+    assert!(out.contains("mean over 3 folds") && out.contains("all 72 test clips of 6 speakers"), "{out}");
+    let json: Value = serde_json::from_str(&read(&place, "cv/report.json")).unwrap();
+    let folds = json["groups"].as_array().unwrap().iter().find(|grouping| grouping["by"] == "fold").unwrap();
+    assert_eq!(folds["groups"].as_array().unwrap().len(), 3);
+    assert_eq!(read(&place, "cv/folds.csv").lines().count(), 4);
+
+    // One fold is gone and another was cut before its end: the third is not touched.
+    let predictions = read(&place, "cv/predictions.csv");
+    let untouched = std::fs::metadata(place.path("cv/fold-3/best.safetensors")).unwrap().modified().unwrap();
+    std::fs::remove_dir_all(place.path("cv/fold-1")).unwrap();
+    std::fs::remove_file(place.path("cv/fold-2/fold.json")).unwrap();
+    let (exit, again, err) = run(&place, &args);
+    assert_eq!(exit, 0, "{err}");
+    assert_eq!((again, read(&place, "cv/predictions.csv")), (out, predictions));
+    assert_eq!(
+        std::fs::metadata(place.path("cv/fold-3/best.safetensors")).unwrap().modified().unwrap(),
+        untouched
+    );
+    let (exit, _, err) = run(&place, &[&args[..], &["seed=2"]].concat());
+    assert!(exit == 2 && err.contains("another configuration"), "{err}");
+    let (exit, _, err) = run(&place, &[&args[..6], &["--protocol", "emobox"]].concat());
+    assert!(exit == 2 && err.contains("emobox/1") && err.contains("ravdess/01"), "{err}");
+}

@@ -1,0 +1,266 @@
+//! Cross-validation: one training for each fold of a [`Family`], and one report over the tests of all.
+//!
+//! ```text
+//! fold-1/            the run of the first fold, as `intone train` leaves it
+//!     fold.json      written last: the fold is done
+//! fold-2/ ...
+//! folds.csv          one row for each fold
+//! predictions.csv    the test clips of all folds, each answered by the model that had not heard its speaker
+//! report.html ...    the report on these
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::corpus::{Corpus, Votes};
+use crate::error::{Error, Result};
+use crate::predictions::check_classes;
+use crate::provenance::split_hash;
+use crate::report::{self, EVALUATION_FILE, Evaluation, Fold, PREDICTIONS_FILE, Report, VOTES_FILE};
+use crate::split::{Family, Part, Protocol, Split};
+use crate::train::{Outcome, Progress, RunOptions, train};
+
+/// Where a protocol has no validation part, one of so many training speakers becomes it: 2 of 20 for a fold of RAVDESS.
+pub const VALIDATION_ONE_IN: usize = 10;
+
+/// The file in a fold's folder that says that it is done.
+const DONE_FILE: &str = "fold.json";
+
+/// How one fold went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoldResult {
+    /// Its name, such as `by-speaker/5/1/0`.
+    pub fold: String,
+    /// Number of test clips.
+    pub n: usize,
+    /// Number of test speakers.
+    pub n_speakers: usize,
+    /// The epoch whose model was kept.
+    pub best_epoch: usize,
+    /// On the validation clips, which chose the epoch.
+    pub validation_uar: f64,
+    /// On the test clips.
+    pub uar: f64,
+    /// Likewise.
+    pub accuracy: f64,
+}
+
+/// The fold is done, and with what.
+#[derive(Debug, Serialize, Deserialize)]
+struct Done {
+    config: String,
+    split_hash: String,
+    result: FoldResult,
+}
+
+/// One fold that is to be run.
+#[derive(Debug)]
+pub struct Planned {
+    /// What splits.
+    pub protocol: Protocol,
+    /// How it splits the data, with a validation part.
+    pub split: Split,
+    dir: PathBuf,
+    config: Config,
+}
+
+/// What a cross-validation tells while it works.
+#[derive(Debug)]
+pub enum FoldProgress<'a> {
+    /// A fold begins or goes on.
+    Begin(&'a Planned),
+    /// Its training.
+    Training(Progress),
+    /// A fold is done, now or by an earlier run.
+    Done(&'a FoldResult),
+}
+
+/// All folds with their splits, each proven to be speaker-independent before the first of them is trained.
+///
+/// # Errors
+/// A protocol whose speakers are missing (unless `partial` is agreed to: then folds without test clips are left out), or
+/// whose folds share test speakers; what [`Split`] refuses.
+pub fn plan(
+    config: &Config,
+    family: &Family,
+    corpus: &Corpus,
+    out: &Path,
+    partial: bool,
+) -> Result<Vec<Planned>> {
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut tested: BTreeMap<String, String> = BTreeMap::new();
+    for (index, protocol) in family.folds(corpus)?.into_iter().enumerate() {
+        for part in [Part::Test, Part::Train] {
+            let absent = protocol.absent_speakers(part, corpus);
+            if !partial && !absent.is_empty() {
+                return Err(Error::Empty(format!(
+                    "split protocol '{protocol}': the data lack {} of the speakers of its {part} part ({}); --partial goes \
+                     on without them, and the figures are then not those of the protocol",
+                    absent.len(),
+                    absent.join(", ")
+                )));
+            }
+        }
+        let mut split = protocol.sides(corpus)?;
+        if partial && split.test().is_empty() {
+            continue;
+        }
+        split = match split.validation().is_empty() {
+            true => split.with_validation(VALIDATION_ONE_IN.min(n_train_speakers(&protocol, corpus)?), 0)?,
+            false => split,
+        };
+        if let Some(part) = Part::ALL.into_iter().find(|&part| split.part(part).is_empty()) {
+            return Err(Error::Empty(format!("split protocol '{protocol}': no clips in the {part} part")));
+        }
+        for speaker in split.speakers(Part::Test) {
+            if let Some(other) = tested.insert(speaker.to_owned(), protocol.to_string()) {
+                let what = format!("speaker {speaker} is tested in '{other}' already");
+                return Err(Error::Protocol { given: protocol.to_string(), what });
+            }
+        }
+        let config = Config { protocol: protocol.to_string(), ..config.clone() };
+        planned.push(Planned { protocol, split, dir: out.join(format!("fold-{}", index + 1)), config });
+    }
+    match planned.is_empty() {
+        true => Err(Error::Empty(format!("split protocol '{family}': no fold has test clips"))),
+        false => Ok(planned),
+    }
+}
+
+fn n_train_speakers(protocol: &Protocol, corpus: &Corpus) -> Result<usize> {
+    Ok(protocol.sides(corpus)?.speakers(Part::Train).len())
+}
+
+/// Trains and tests every fold that is not done yet, and reports on all together. `None` when `stop` was set: the same
+/// call goes on from there.
+///
+/// # Errors
+/// What [`train`] refuses; a folder that holds a fold of another configuration or of other data.
+pub fn cross_validate(
+    planned: &[Planned],
+    options: &RunOptions,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(FoldProgress<'_>) + Sync),
+) -> Result<Option<Vec<FoldResult>>> {
+    let mut results = Vec::new();
+    for fold in planned {
+        let result = match fold.done()? {
+            Some(result) => result,
+            None => match fold.run(options, stop, progress)? {
+                Some(result) => result,
+                None => return Ok(None),
+            },
+        };
+        progress(FoldProgress::Done(&result));
+        results.push(result);
+    }
+    Ok(Some(results))
+}
+
+impl Planned {
+    /// The result of an earlier run, if this fold is done.
+    fn done(&self) -> Result<Option<FoldResult>> {
+        let path = self.dir.join(DONE_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let done: Done = report::read_json(&path)?;
+        let other = if done.config != self.config.to_toml() {
+            "another configuration"
+        } else if done.split_hash != split_hash(&self.split) {
+            "other data or another split"
+        } else {
+            return Ok(Some(done.result));
+        };
+        let what = format!("this fold was done with {other}: choose another folder, or remove it");
+        Err(Error::Checkpoint { path, what })
+    }
+
+    fn run(
+        &self,
+        options: &RunOptions,
+        stop: &AtomicBool,
+        progress: &(dyn Fn(FoldProgress<'_>) + Sync),
+    ) -> Result<Option<FoldResult>> {
+        progress(FoldProgress::Begin(self));
+        let options = RunOptions { out: self.dir.clone(), resume: true, test: true, ..options.clone() };
+        let tell = |step| progress(FoldProgress::Training(step));
+        let Outcome::Finished { best_epoch, validation, test } =
+            train(&self.config, &self.split, &options, stop, &tell)?
+        else {
+            return Ok(None);
+        };
+        let test = test.ok_or_else(|| Error::Empty(format!("fold '{}' has no test clips", self.protocol)))?;
+        let result = FoldResult {
+            fold: self.protocol.to_string(),
+            n: test.n,
+            n_speakers: test.n_speakers,
+            best_epoch,
+            validation_uar: validation.uar.value,
+            uar: test.uar.value,
+            accuracy: test.accuracy.value,
+        };
+        let done = Done {
+            config: self.config.to_toml(),
+            split_hash: split_hash(&self.split),
+            result: result.clone(),
+        };
+        // Whole or not at all.
+        let temporary = self.dir.join("fold.tmp");
+        report::write_json(&done, &temporary)?;
+        let path = self.dir.join(DONE_FILE);
+        std::fs::rename(&temporary, &path).map_err(Error::io(&path))?;
+        Ok(Some(result))
+    }
+}
+
+/// Puts the tests of all folds together, with their report, into `out`.
+///
+/// # Errors
+/// Files that cannot be read or written; a class without clips unless `missing_classes` are agreed to.
+pub fn write_all(
+    planned: &[Planned],
+    results: &[FoldResult],
+    evaluation: Evaluation,
+    out: &Path,
+    missing_classes: bool,
+) -> Result<Report> {
+    let clips = || planned.iter().flat_map(|fold| fold.split.test());
+    if !missing_classes {
+        check_classes(clips().map(|clip| clip.emotion))?;
+    }
+    let path = out.join("folds.csv");
+    let write = || -> csv::Result<()> {
+        let mut writer = csv::Writer::from_path(&path)?;
+        results.iter().try_for_each(|result| writer.serialize(result))?;
+        Ok(writer.flush()?)
+    };
+    write().map_err(|error| Error::Table { path: path.clone(), line: None, what: error.to_string() })?;
+
+    // One table: the header of the first fold and the rows of all.
+    let mut text = String::new();
+    for fold in planned {
+        let path = fold.dir.join(PREDICTIONS_FILE);
+        let rows = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let skipped = if text.is_empty() { 0 } else { rows.find('\n').map_or(0, |end| end + 1) };
+        text.push_str(&rows[skipped..]);
+    }
+    let path = out.join(PREDICTIONS_FILE);
+    std::fs::write(&path, text).map_err(Error::io(&path))?;
+    let votes: BTreeMap<String, Votes> =
+        clips().filter_map(|clip| Some((clip.id.clone(), clip.votes?))).collect();
+    report::write_votes(&votes, &out.join(VOTES_FILE))?;
+    let folds = planned.iter().map(|fold| Fold {
+        name: fold.protocol.to_string(),
+        speakers: fold.split.speakers(Part::Test).into_iter().map(str::to_owned).collect(),
+    });
+    let evaluation = Evaluation { folds: folds.collect(), ..evaluation };
+    report::write_json(&evaluation, &out.join(EVALUATION_FILE))?;
+    let report = Report::new(&report::read_run(out)?, missing_classes)?;
+    report::write(&report, out)?;
+    Ok(report)
+}

@@ -1,0 +1,149 @@
+//! Looking for leaks: speakers and recordings of the test that were heard in training. Most published figures of this
+//! field owe their height to one.
+//!
+//! A [`Split`](crate::split::Split) proves that its own sides share no speaker and no file. What is looked for here is
+//! what it cannot see: the same recording under two names or in two formats, and a model that was trained on another
+//! split than the one it is evaluated on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use intone::model::Provenance;
+
+use crate::corpus::{Clip, Corpus, FaultKind, Reason, survey};
+use crate::error::{Error, Result};
+use crate::provenance::split_hash;
+use crate::split::{Part, Protocol, read_csv};
+
+/// What is known of a model's training.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// The speakers of its training and validation part; `None` where nothing is known.
+    speakers: Option<BTreeMap<String, Part>>,
+    /// Where this is known from.
+    how: String,
+}
+
+/// What a model heard: from the `split.csv` beside it, which a training leaves, or from the protocol that its file names.
+///
+/// # Errors
+/// A `split.csv` that cannot be read, or data that the model's protocol cannot split.
+pub fn heard(origin: &Provenance, split_file: Option<&Path>, corpus: &Corpus) -> Result<Heard> {
+    if let Some(path) = split_file {
+        let rows = read_csv(path)?;
+        let heard =
+            rows.into_iter().filter(|row| row.split != Part::Test).map(|row| (row.speaker, row.split));
+        return Ok(Heard {
+            speakers: Some(heard.collect()),
+            how: "the split.csv of its training".to_owned(),
+        });
+    }
+    let unknown = |how: &str| Heard { speakers: None, how: how.to_owned() };
+    let trained_on: BTreeSet<&str> = origin.corpora.iter().map(|corpus| corpus.name.as_str()).collect();
+    if trained_on.is_empty() || origin.protocol.is_empty() {
+        return Ok(unknown("its file does not say what it was trained on"));
+    }
+    let there: BTreeSet<&str> = corpus.clips.iter().map(|clip| clip.corpus.as_str()).collect();
+    if there.is_disjoint(&trained_on) {
+        let how = format!("its file, which names {}", join(trained_on));
+        return Ok(Heard { speakers: Some(BTreeMap::new()), how });
+    }
+    let Ok(protocol) = origin.protocol.parse::<Protocol>() else {
+        return Ok(unknown("its file names a split that this program does not know"));
+    };
+    // These deal the speakers of the data at hand: other data, other sides.
+    let dealt = matches!(protocol, Protocol::BySpeaker { .. } | Protocol::SentenceAndSpeaker { .. });
+    let split = protocol.sides(corpus)?;
+    if dealt && split_hash(&split) != origin.split_hash {
+        return Ok(unknown("it was trained on other data, whose speakers were dealt otherwise"));
+    }
+    let heard = split
+        .iter()
+        .filter(|(part, clip)| *part != Part::Test && trained_on.contains(clip.corpus.as_str()))
+        .map(|(part, clip)| (clip.speaker.clone(), part));
+    Ok(Heard {
+        speakers: Some(heard.collect()),
+        how: format!("its file, which names the split '{protocol}'"),
+    })
+}
+
+/// Looks for speakers of these clips among those that a model heard. `part` says what the clips are meant to be: those of
+/// a training part are not looked at, and those of a validation part may be of its validation speakers. The answer is a
+/// sentence for the report.
+///
+/// # Errors
+/// [`Error::Leak`] with the speaker.
+pub fn check_speakers(heard: &Heard, part: Part, clips: &[Clip]) -> Result<String> {
+    let Some(speakers) = &heard.speakers else {
+        return Ok(format!("speakers heard in training: not known, because {}", heard.how));
+    };
+    if part == Part::Train {
+        return Ok("speakers heard in training: these are the training clips, and no test".to_owned());
+    }
+    let allowed = |side: Part| part == Part::Validation && side == Part::Validation;
+    for clip in clips {
+        if let Some(side) = speakers.get(&clip.speaker).filter(|side| !allowed(**side)) {
+            return Err(Error::Leak(format!(
+                "speaker {} is evaluated ({}) and stands in the {side} part of the model's training, known from {}",
+                clip.speaker, clip.id, heard.how
+            )));
+        }
+    }
+    let n: BTreeSet<&str> = clips.iter().map(|clip| clip.speaker.as_str()).collect();
+    Ok(format!(
+        "speakers heard in training: none of the {} evaluated is among the model's, known from {}",
+        n.len(),
+        heard.how
+    ))
+}
+
+/// The clips of a corpus whose speakers a model heard.
+pub fn heard_clips(heard: &Heard, corpus: &Corpus) -> Vec<Clip> {
+    let known =
+        |clip: &&Clip| heard.speakers.as_ref().is_some_and(|speakers| speakers.contains_key(&clip.speaker));
+    corpus.clips.iter().filter(known).cloned().collect()
+}
+
+/// Looks for files with the same bytes under two names, known faults of the corpora aside.
+///
+/// # Errors
+/// [`Error::Leak`] with both files.
+pub fn check_files(corpus: &Corpus) -> Result<()> {
+    let copies = corpus.excluded.iter().filter_map(|exclusion| match &exclusion.reason {
+        Reason::SameBytes(other) => Some((&exclusion.path, other)),
+        _ => None,
+    });
+    let conflicts = corpus.faults.iter().filter_map(|fault| match &fault.kind {
+        FaultKind::Conflict(other) => Some((&fault.path, other)),
+        _ => None,
+    });
+    match copies.chain(conflicts).next() {
+        Some((path, other)) => Err(same_audio(path, other)),
+        None => Ok(()),
+    }
+}
+
+/// Decodes these clips and looks for the same samples under two names, in whatever formats. The answer is a sentence for
+/// the report. Copies that were resampled or compressed with loss are not found.
+///
+/// # Errors
+/// [`Error::Leak`] with both files.
+pub fn check_audio(clips: &[Clip], progress: &(dyn Fn() + Sync)) -> Result<String> {
+    let survey = survey(clips, progress);
+    for fault in &survey.faults {
+        if let FaultKind::SameAudio(other) = &fault.kind {
+            return Err(same_audio(&fault.path, other));
+        }
+    }
+    let n = survey.heard.iter().flatten().count();
+    Ok(format!("identical audio under two names: none among the {n} decoded clips of test and training"))
+}
+
+fn same_audio(path: &Path, other: &Path) -> Error {
+    let (path, other) = (path.display(), other.display());
+    Error::Leak(format!("the same recording under two names: {path} and {other}; remove one of them"))
+}
+
+fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}

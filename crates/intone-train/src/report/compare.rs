@@ -1,0 +1,237 @@
+//! Several systems on the same clips: side by side, and pair by pair.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::document::{Document, Table};
+use super::{Clips, Input, page, plots};
+use crate::error::{Error, Result};
+use crate::metrics::{Figure, Tally};
+use crate::predictions::{Answered, check_classes};
+
+/// Several systems on the clips that all of them answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    /// Number of these clips.
+    pub n: usize,
+    /// Number of their speakers.
+    pub n_speakers: usize,
+    /// The systems, in the order in which they were given.
+    pub systems: Vec<System>,
+    /// Each system less the first one.
+    pub differences: Vec<Difference>,
+}
+
+/// One system.
+#[derive(Debug, Clone, Serialize)]
+pub struct System {
+    /// The name of its run.
+    pub name: String,
+    /// Clips that it answered and another did not: they are left out.
+    pub n_left_out: usize,
+    /// Unweighted average recall.
+    pub uar: Figure,
+    /// Share of clips that are right.
+    pub accuracy: Figure,
+    /// Mean F1 over the classes.
+    pub macro_f1: Figure,
+    /// Expected calibration error.
+    pub ece: Figure,
+    /// Brier's score.
+    pub brier: Figure,
+    /// Recall of each class, in the order of [`Emotion::ALL`](intone::Emotion::ALL).
+    pub recall: Vec<Option<Figure>>,
+}
+
+/// One system less the first one, on the same resamples of the speakers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Difference {
+    /// The system.
+    pub name: String,
+    /// The system that is subtracted.
+    pub less: String,
+    /// Of the UAR.
+    pub uar: Figure,
+    /// Of the accuracy.
+    pub accuracy: Figure,
+    /// Of the macro-F1.
+    pub macro_f1: Figure,
+    /// Of the expected calibration error: negative is better.
+    pub ece: Figure,
+    /// The share of resamples in which the UAR is higher.
+    pub share_better: f64,
+}
+
+impl Comparison {
+    /// Compares on the clips that all systems answered.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for fewer than two systems, [`Error::Empty`] where they have no clip in common or a class has none
+    /// (unless `missing_classes` are agreed to), [`Error::Disagree`] where they do not agree on what a clip is.
+    pub fn new(inputs: &[Input], missing_classes: bool) -> Result<Comparison> {
+        let [first, others @ ..] = inputs else { return Err(too_few(inputs.len())) };
+        if others.is_empty() {
+            return Err(too_few(inputs.len()));
+        }
+        let common = common(first, others)?;
+        let of = |input: &Input| -> Vec<Answered> {
+            input.answers.iter().filter(|a| common.contains_key(a.clip.as_str())).cloned().collect()
+        };
+        let answers: Vec<Vec<Answered>> = inputs.iter().map(of).collect();
+        if common.is_empty() || !missing_classes {
+            check_classes(answers[0].iter().map(|answered| answered.truth))?;
+        }
+        let clips: Vec<Clips<'_>> = answers.iter().map(|answers| Clips::new(answers)).collect();
+        let measured: Vec<_> = clips.iter().map(|clips| clips.measured(|_| true)).collect();
+        let names = unique_names(inputs);
+        let systems = names.iter().zip(inputs).zip(&measured).map(|((name, input), measured)| System {
+            name: name.clone(),
+            n_left_out: input.answers.len() - common.len(),
+            uar: measured.certain(Tally::uar),
+            accuracy: measured.certain(Tally::accuracy),
+            macro_f1: measured.certain(Tally::macro_f1),
+            ece: measured.certain(Tally::ece),
+            brier: measured.certain(Tally::brier),
+            recall: (0..crate::training_set::N_CLASSES).map(|c| measured.figure(|t| t.recall(c))).collect(),
+        });
+        let base = &measured[0];
+        // Both sides of a pair are the same resample of the same speakers.
+        let difference = |measured: &super::Measured<'_>, of: &dyn Fn(&Tally) -> Option<f64>| {
+            let value = of(&measured.whole).unwrap_or_default() - of(&base.whole).unwrap_or_default();
+            let pairs = measured.resampled.iter().zip(&base.resampled);
+            let resampled: Vec<Option<f64>> = pairs.map(|(a, b)| Some(of(a)? - of(b)?)).collect();
+            let better = resampled.iter().flatten().filter(|d| **d > 0.0).count();
+            let share = better as f64 / resampled.iter().flatten().count().max(1) as f64;
+            (clips[0].bootstrap.figure(value, resampled), share)
+        };
+        let differences = names.iter().zip(&measured).skip(1).map(|(name, measured)| {
+            let (uar, share_better) = difference(measured, &Tally::uar);
+            Difference {
+                name: name.clone(),
+                less: names[0].clone(),
+                uar,
+                accuracy: difference(measured, &Tally::accuracy).0,
+                macro_f1: difference(measured, &Tally::macro_f1).0,
+                ece: difference(measured, &Tally::ece).0,
+                share_better,
+            }
+        });
+        Ok(Comparison {
+            n: common.len(),
+            n_speakers: clips[0].speakers.len(),
+            differences: differences.collect(),
+            systems: systems.collect(),
+        })
+    }
+}
+
+fn too_few(n: usize) -> Error {
+    Error::Config { key: "runs", expected: "two or more".to_owned(), actual: n.to_string() }
+}
+
+/// The clips that all have; they must mean the same to all.
+fn common<'a>(first: &'a Input, others: &[Input]) -> Result<BTreeMap<&'a str, &'a Answered>> {
+    let mut common: BTreeMap<&str, &Answered> = first.answers.iter().map(|a| (a.clip.as_str(), a)).collect();
+    for other in others {
+        let theirs: BTreeMap<&str, &Answered> = other.answers.iter().map(|a| (a.clip.as_str(), a)).collect();
+        for (clip, ours) in &common {
+            let Some(theirs) = theirs.get(clip) else { continue };
+            for (what, a, b) in [
+                ("truth", ours.truth.name(), theirs.truth.name()),
+                ("speaker", &ours.speaker, &theirs.speaker),
+            ] {
+                if a != b {
+                    return Err(Error::Disagree {
+                        clip: (*clip).to_owned(),
+                        what,
+                        first: format!("{a} ({})", first.name),
+                        second: format!("{b} ({})", other.name),
+                    });
+                }
+            }
+        }
+        common.retain(|clip, _| theirs.contains_key(clip));
+    }
+    if common.is_empty() {
+        let example = |input: &Input| input.answers.first().map(|a| a.clip.clone()).unwrap_or_default();
+        let names: Vec<String> = std::iter::once(first)
+            .chain(others)
+            .map(|input| format!("{}: {}", input.name, example(input)))
+            .collect();
+        return Err(Error::Empty(format!("the runs have no clip in common ({})", names.join("; "))));
+    }
+    Ok(common)
+}
+
+/// Names that tell the systems apart.
+fn unique_names(inputs: &[Input]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for input in inputs {
+        let numbered = (2..).map(|n| format!("{} ({n})", input.name));
+        let mut all = std::iter::once(input.name.clone()).chain(numbered);
+        // The iterator has no end.
+        names.push(all.find(|name| !names.contains(name)).unwrap_or_default());
+    }
+    names
+}
+
+/// Lays a comparison out.
+pub(super) fn document(comparison: &Comparison) -> Document {
+    let mut page = Document::new("Speech emotion recognition: comparison");
+    page.text(format!(
+        "{} systems on the {} clips of {} speakers that all of them answered. Intervals are 95 % percentiles of a \
+         bootstrap over speakers; differences are taken pair by pair, on the same resamples.",
+        comparison.systems.len(),
+        comparison.n,
+        comparison.n_speakers
+    ));
+    let row = |system: &System| {
+        [
+            system.name.clone(),
+            system.uar.to_string(),
+            system.accuracy.to_string(),
+            system.macro_f1.to_string(),
+            system.ece.to_string(),
+            system.n_left_out.to_string(),
+        ]
+    };
+    let header = ["system", "UAR", "accuracy", "macro-F1", "ECE", "clips left out"];
+    page.table(Table::new(header, comparison.systems.iter().map(row).collect()));
+    let uars: Vec<_> = comparison.systems.iter().map(|system| (system.name.clone(), system.uar)).collect();
+    page.picture(plots::forest("UAR of each system", "UAR, %", &uars, None), "UAR with 95 % intervals.");
+    page.heading("Differences");
+    let row = |difference: &Difference| {
+        [
+            format!("{} less {}", difference.name, difference.less),
+            bare_points(&difference.uar),
+            bare_points(&difference.accuracy),
+            bare_points(&difference.macro_f1),
+            bare_points(&difference.ece),
+            format!("{:.1} %", 100.0 * difference.share_better),
+        ]
+    };
+    let header = ["percentage points", "UAR", "accuracy", "macro-F1", "ECE", "UAR higher in"];
+    page.table(Table::new(header, comparison.differences.iter().map(row).collect()));
+    let differences: Vec<_> =
+        comparison.differences.iter().map(|d| (format!("{} less {}", d.name, d.less), d.uar)).collect();
+    page.picture(
+        plots::forest("Differences of UAR", "Difference of UAR, percentage points", &differences, Some(0.0)),
+        "Difference of UAR with its 95 % interval: where it does not reach the broken line, the systems differ.",
+    );
+    page.text("The last column is the share of the resamples in which the UAR of the one is higher than that of the other.");
+    page.heading("Recall of each class, %");
+    let mut header = vec!["system".to_owned()];
+    header.extend(intone::Emotion::ALL.map(|emotion| emotion.name().to_owned()));
+    let row = |system: &System| {
+        let recalls = system.recall.iter().map(page::bare);
+        std::iter::once(system.name.clone()).chain(recalls).collect()
+    };
+    page.table(Table { header, rows: comparison.systems.iter().map(row).collect(), n_text: 1 });
+    page
+}
+
+/// A difference in percentage points, without their name.
+fn bare_points(figure: &Figure) -> String {
+    page::points(figure).replace(" points", "")
+}

@@ -1,0 +1,214 @@
+use super::*;
+use crate::error::Error;
+use crate::predictions::read_predictions;
+
+/// Predictions of `n_speakers` speakers with `n_clips` clips each, drawn by a generator; some answers are right.
+pub(super) fn answers(n_speakers: usize, n_clips: usize, seed: u32) -> Vec<Answered> {
+    let mut state = seed;
+    let mut next = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 8) / f64::from(1u32 << 24)
+    };
+    let mut answers = Vec::new();
+    for speaker in 0..n_speakers {
+        for clip in 0..n_clips {
+            let truth = Emotion::ALL[clip % N_CLASSES];
+            let mut probabilities = [0.0; N_CLASSES].map(|_: f64| next() + 1e-3);
+            probabilities[truth.index()] += 0.8 * next();
+            let sum: f64 = probabilities.iter().sum();
+            let corpus = ["a", "b"][speaker % 2];
+            answers.push(Answered {
+                clip: format!("{corpus}/{speaker:03}-{clip:04}"),
+                corpus: corpus.to_owned(),
+                speaker: format!("{corpus}/{speaker:03}"),
+                sex: Some([crate::corpus::Sex::Female, crate::corpus::Sex::Male][speaker / 2 % 2]),
+                sentence: format!("s{}", clip % 3),
+                truth,
+                probabilities: probabilities.map(|p| p / sum),
+            });
+        }
+    }
+    answers.sort_by(|a, b| a.clip.cmp(&b.clip));
+    answers
+}
+
+fn input(answers: Vec<Answered>) -> Input {
+    Input { name: "run".to_owned(), answers, ..Input::default() }
+}
+
+fn csv_of(answers: &[Answered]) -> String {
+    let mut text =
+        String::from("clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad\n");
+    for a in answers.iter().rev() {
+        let sex = if a.sex == Some(crate::corpus::Sex::Male) { "male" } else { "female" };
+        let p = a.probabilities.map(|p| p.to_string()).join(",");
+        text += &format!("{},{},{},{sex},{},{},{p}\n", a.clip, a.corpus, a.speaker, a.sentence, a.truth);
+    }
+    text
+}
+
+#[test]
+fn a_report_is_the_same_to_the_byte_wherever_and_however_often_it_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = csv_of(&answers(8, 24, 3));
+    let mut made = Vec::new();
+    for (run, n_threads) in [("one", 1), ("other", 2)] {
+        let run = dir.path().join(run);
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(run.join(PREDICTIONS_FILE), &text).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        pool.install(|| write(&Report::new(&read_run(&run).unwrap(), false).unwrap(), &run).unwrap());
+        made.push(["json", "md", "html"].map(|e| std::fs::read(run.join(format!("report.{e}"))).unwrap()));
+    }
+    assert!(made[0] == made[1]);
+    let html = String::from_utf8(made[0][2].clone()).unwrap();
+    assert!(
+        !html.contains("http://") || html.matches("http://").count() == html.matches("www.w3.org").count()
+    );
+    assert!(!html.contains("NaN") && !html.contains("<script") && html.matches("<svg").count() >= 6);
+    let markdown = String::from_utf8(made[0][1].clone()).unwrap();
+    assert!(
+        markdown.contains("| UAR (unweighted average recall, balanced accuracy) |")
+            && !markdown.contains("NaN")
+    );
+}
+
+#[test]
+fn the_json_has_its_keys() {
+    let report = Report::new(&input(answers(6, 12, 1)), false).unwrap();
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((json["n"].as_u64(), json["n_speakers"].as_u64()), (Some(72), Some(6)));
+    for key in ["accuracy", "uar", "macro_f1", "ece", "brier", "log_loss"] {
+        let [value, low, high] = ["value", "low", "high"].map(|part| json[key][part].as_f64().unwrap());
+        assert!(low <= value + 0.05 && value <= high + 0.05 && low < high, "{key}: {}", json[key]);
+    }
+    let total: u64 = json["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|n| n.as_u64().unwrap())
+        .sum();
+    assert_eq!(total, 72);
+    let groups = json["groups"].as_array().unwrap();
+    assert_eq!(
+        groups.iter().map(|g| g["by"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["corpus", "sex", "sentence"]
+    );
+    assert!(groups[0]["gap"]["uar"]["low"].is_f64());
+    assert_eq!(groups[2]["groups"].as_array().unwrap().len(), 6, "sentences are those of their corpus");
+    assert!(json.get("evaluation").is_none() && json.get("crowd").is_none());
+    let coverage = json["coverage"].as_array().unwrap();
+    assert_eq!(coverage.last().unwrap()["accuracy"]["value"], json["accuracy"]["value"]);
+    let mistakes = json["mistakes"].as_array().unwrap();
+    assert!(mistakes.windows(2).all(|two| two[0]["confidence"].as_f64() >= two[1]["confidence"].as_f64()));
+}
+
+#[test]
+fn a_single_speaker_has_figures_without_intervals() {
+    let report = Report::new(&input(answers(1, 12, 1)), false).unwrap();
+    assert!(!report.uar.has_interval() && report.groups.iter().all(|g| g.by == "sentence"));
+    assert!(serde_json::to_value(&report).unwrap()["uar"].is_f64());
+}
+
+#[test]
+fn a_class_without_clips_must_be_agreed_to() {
+    let mut some = answers(4, 12, 1);
+    some.retain(|answered| answered.truth != Emotion::Fear);
+    let error = Report::new(&input(some.clone()), false).unwrap_err().to_string();
+    assert!(error.contains("no clip of fear among 40"), "{error}");
+    let report = Report::new(&input(some), true).unwrap();
+    assert!(report.classes[2].recall.is_none() && report.confusion_rows[2][0].is_none());
+    assert!(Report::new(&input(Vec::new()), true).is_err());
+    let text = page::document(&report).to_markdown();
+    assert!(text.contains("There is no clip of fear") && !text.contains("NaN"));
+}
+
+#[test]
+fn the_crowd_stands_beside_the_system() {
+    let answers = answers(4, 12, 1);
+    // Everybody hears what was intended, but for one clip on which nobody was asked and one that two of three hear
+    // as another.
+    let votes = |a: &Answered| {
+        let mut counts = [0; 6];
+        counts[a.truth.index()] = 10;
+        (a.clip.clone(), Votes(counts))
+    };
+    let mut heard: BTreeMap<String, Votes> = answers.iter().map(votes).collect();
+    heard.insert(answers[0].clip.clone(), Votes([0; 6]));
+    heard.insert(answers[1].clip.clone(), Votes([4, 2, 0, 0, 0, 0]));
+    assert_eq!(answers[1].truth, Emotion::Disgust);
+    let crowd = Report::new(&Input { votes: heard, ..input(answers) }, false).unwrap().crowd.unwrap();
+    assert_eq!((crowd.n, crowd.n_votes), (47, 466));
+    assert!((crowd.majority.accuracy.value - 46.0 / 47.0).abs() < 1e-12);
+    assert!((crowd.listener.accuracy.value - 462.0 / 466.0).abs() < 1e-12);
+    assert!(crowd.agreement.value <= crowd.system.accuracy.value + 1.0 / 47.0);
+}
+
+#[test]
+fn systems_are_compared_pair_by_pair() {
+    let first = answers(10, 24, 1);
+    // Surer of the truth, clip by clip.
+    let mut better = first.clone();
+    for answered in &mut better {
+        answered.probabilities = answered.probabilities.map(|p| 0.5 * p);
+        answered.probabilities[answered.truth.index()] += 0.5;
+    }
+    let missing = better.pop().unwrap();
+    let inputs = [input(first.clone()), input(better.clone())];
+    let comparison = Comparison::new(&inputs, false).unwrap();
+    assert_eq!(
+        (comparison.n, comparison.systems[0].n_left_out, comparison.systems[1].n_left_out),
+        (239, 1, 0)
+    );
+    assert_eq!(comparison.systems[1].name, "run (2)");
+    let difference = &comparison.differences[0];
+    assert!(difference.uar.low > 0.0 && difference.share_better == 1.0, "{difference:?}");
+    let same = Comparison::new(&[input(first.clone()), input(first.clone())], false).unwrap();
+    assert_eq!((same.differences[0].uar.low, same.differences[0].uar.high), (0.0, 0.0));
+    assert!(compare::document(&comparison).to_html().contains("run (2) less run"));
+
+    let mut other_truth = better.clone();
+    other_truth[0].truth = Emotion::Sad;
+    let error = Comparison::new(&[input(first.clone()), input(other_truth)], false).unwrap_err();
+    assert!(matches!(&error, Error::Disagree { what: "truth", .. }), "{error}");
+    assert!(error.to_string().contains(&first[0].clip), "{error}");
+    let error = Comparison::new(&[input(better), input(vec![missing])], true).unwrap_err().to_string();
+    assert!(error.contains("no clip in common"), "{error}");
+    assert!(Comparison::new(&[input(first)], true).is_err());
+}
+
+#[test]
+fn what_is_known_beside_the_predictions_is_kept_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let answers = answers(4, 12, 1);
+    std::fs::write(dir.path().join(PREDICTIONS_FILE), csv_of(&answers)).unwrap();
+    let votes = BTreeMap::from([(answers[0].clip.clone(), Votes([3, 1, 0, 0, 0, 0]))]);
+    write_votes(&votes, &dir.path().join(VOTES_FILE)).unwrap();
+    let evaluation = Evaluation {
+        model: Some("m.safetensors".to_owned()),
+        protocol: "by-speaker/2".to_owned(),
+        part: "test".to_owned(),
+        checks: vec!["no speaker on two sides".to_owned()],
+        excluded: vec![Excluded { corpus: "a".to_owned(), reason: "calm".to_owned(), n: 7 }],
+        folds: vec![
+            Fold { name: "1".to_owned(), speakers: vec!["a/000".to_owned(), "b/001".to_owned()] },
+            Fold { name: "2".to_owned(), speakers: vec!["a/002".to_owned(), "b/003".to_owned()] },
+        ],
+        ..Evaluation::default()
+    };
+    files::write_json(&evaluation, &dir.path().join(EVALUATION_FILE)).unwrap();
+    let input = read_run(dir.path()).unwrap();
+    assert_eq!((&input.votes, input.evaluation.as_ref()), (&votes, Some(&evaluation)));
+    assert_eq!(input.answers, {
+        let file = dir.path().join(PREDICTIONS_FILE);
+        read_predictions(&file).unwrap()
+    });
+    let text = page::document(&Report::new(&input, false).unwrap()).to_markdown();
+    for expected in ["m.safetensors", "no speaker on two sides", "calm", "## By fold", "standard deviation"] {
+        assert!(text.contains(expected), "no '{expected}' in {text}");
+    }
+    std::fs::write(dir.path().join(EVALUATION_FILE), "{\n\"protocol\": 3}").unwrap();
+    let error = read_run(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("evaluation.json: line 2"), "{error}");
+}
