@@ -8,9 +8,12 @@ mod data;
 mod evaluate;
 mod features;
 mod inputs;
+mod listen;
 mod model;
 mod predict;
+mod serve;
 mod terminal;
+mod timeline;
 mod train;
 
 /// Keeping freed memory instead of handing it back to the system after every layer is worth a third of the
@@ -29,6 +32,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Predict(predict::Args),
+    Timeline(timeline::Args),
+    Listen(listen::Args),
+    Serve(serve::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
     Features(features::Args),
@@ -39,6 +45,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Predict(args) => predict::run(&args),
+        Command::Timeline(args) => timeline::run(&args),
+        Command::Listen(args) => listen::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Features(args) => features::run(&args),

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::body;
 use crate::error::{Code, Failure};
 use crate::state::Service;
 
@@ -19,27 +20,17 @@ const STREAM: &str = "/v1/stream";
 pub(crate) async fn guard(State(app): State<Service>, mut request: Request, next: Next) -> Response {
     let foreign = match foreign_origin(request.headers(), &app.options.allow_origins) {
         Ok(foreign) => foreign,
-        Err(failure) => return failure.into_response(),
+        Err(failure) => return refuse(&app, request, failure).await,
     };
-    let mut response = match foreign {
-        Some(_) if request.method() == Method::OPTIONS => preflight(),
-        _ => {
-            let authorized = is_authorized(request.headers(), app.options.token.as_deref());
-            if !authorized && request.uri().path() != STREAM {
-                unauthorized().into_response()
-            } else {
-                let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-                match app.clients.enter(address) {
-                    Err(failure) => failure.into_response(),
-                    Ok(visit) => {
-                        // A stream keeps its own, and outlives this function.
-                        request.extensions_mut().insert(visit.clone());
-                        let response = next.run(request).await;
-                        drop(visit);
-                        response
-                    }
-                }
-            }
+    let mut response = match enter(&app, &request) {
+        _ if foreign.is_some() && request.method() == Method::OPTIONS => preflight(),
+        Err(failure) => refuse(&app, request, failure).await,
+        Ok(visit) => {
+            // A stream keeps its own, and outlives this function.
+            request.extensions_mut().insert(visit.clone());
+            let response = next.run(request).await;
+            drop(visit);
+            response
         }
     };
     if let Some(origin) = foreign {
@@ -47,6 +38,19 @@ pub(crate) async fn guard(State(app): State<Service>, mut request: Request, next
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     }
     response
+}
+
+fn enter(app: &Service, request: &Request) -> Result<Arc<Visit>, Failure> {
+    let authorized = is_authorized(request.headers(), app.options.token.as_deref());
+    if !authorized && request.uri().path() != STREAM {
+        return Err(unauthorized());
+    }
+    app.clients.enter(request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
+}
+
+async fn refuse(app: &Service, request: Request, failure: Failure) -> Response {
+    body::discard(app, request.into_body()).await;
+    failure.into_response()
 }
 
 pub(crate) fn unauthorized() -> Failure {

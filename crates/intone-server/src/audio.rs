@@ -44,7 +44,10 @@ pub(crate) async fn recognize(
     query: Result<Query<RecognizeQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let query = parameters(query)?;
+    let query = match parameters(query) {
+        Ok(query) => query,
+        Err(failure) => return refuse(&app, request, failure).await,
+    };
     let answer = on_upload(&app, request, move |app, stream, wanted| {
         let limit_s = app.options.limits.duration_s;
         let mut too_long = false;
@@ -83,9 +86,11 @@ pub(crate) async fn timeline(
     query: Result<Query<WindowQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let window = parameters(query)?.window();
-    // What does not fit the model shall not cost an upload.
-    check_window(&app, window)?;
+    let checked = parameters(query).and_then(|query| check_window(&app, query.window()));
+    let window = match checked {
+        Ok(window) => window,
+        Err(failure) => return refuse(&app, request, failure).await,
+    };
     let answer = on_upload(&app, request, move |app, audio, wanted| {
         let failed = |error: intone::Error| Failure::of_audio(&error);
         let mut stream = app.recognizer.stream_of(audio.sample_rate(), window).map_err(failed)?;
@@ -137,10 +142,15 @@ pub(crate) async fn on_upload<T: Send + 'static>(
     app.pool.request(app.options.limits.request, job).await
 }
 
-/// Refuses windows that do not fit the model.
-pub(crate) fn check_window(app: &Service, window: intone::Window) -> Result<(), Failure> {
+/// The same windows, if they fit the model.
+pub(crate) fn check_window(app: &Service, window: intone::Window) -> Result<intone::Window, Failure> {
     let fits = app.recognizer.stream_of(SampleRate(16_000), window);
-    fits.map(drop).map_err(|error| Failure::new(Code::BadParameter, error.to_string()))
+    fits.map(|_| window).map_err(|error| Failure::new(Code::BadParameter, error.to_string()))
+}
+
+async fn refuse(app: &Service, request: Request, failure: Failure) -> Result<Response, Failure> {
+    body::discard(app, request.into_body()).await;
+    Err(failure)
 }
 
 fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Failure> {

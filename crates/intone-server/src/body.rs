@@ -27,8 +27,9 @@ pub(crate) async fn read(app: &Service, request: Request) -> Result<Upload, Fail
     let upload = match read_whole(app, &mut body).await {
         Ok(upload) => upload,
         Err(failure) => {
-            // An answer that comes before its request is through may get lost.
-            discard(app, body).await;
+            if failure.code != Code::ClientTooSlow {
+                discard(app, body).await;
+            }
             return Err(failure);
         }
     };
@@ -48,8 +49,7 @@ async fn read_whole(app: &Service, body: &mut Body) -> Result<Upload, Failure> {
         let message = format!("expected at most {} bytes, got more", limits.body_bytes);
         Failure::new(Code::BodyTooLarge, message)
     };
-    let promised = http_body_size(body);
-    if promised > limits.body_bytes as u64 {
+    if axum::body::HttpBody::size_hint(body).lower() > limits.body_bytes as u64 {
         return Err(too_large());
     }
     let no_room = || Failure::busy("too many recordings are in memory");
@@ -67,11 +67,6 @@ async fn read_whole(app: &Service, body: &mut Body) -> Result<Upload, Failure> {
         room.merge(more);
     }
     Ok(Upload { bytes, room })
-}
-
-/// The least that a body says it has, bytes.
-fn http_body_size(body: &Body) -> u64 {
-    axum::body::HttpBody::size_hint(body).lower()
 }
 
 /// The next part of a body.
@@ -96,8 +91,9 @@ async fn next(body: &mut Body, until: Instant, idle: Duration) -> Result<Option<
     }
 }
 
-/// Lets the rest of a body pass, within the limits for one that is taken.
-async fn discard(app: &Service, mut body: Body) {
+/// Lets the rest of a body pass, as long as it does not take longer than a client may be silent: an answer that comes before
+/// its request is through may get lost.
+pub(crate) async fn discard(app: &Service, mut body: Body) {
     let limits = &app.options.limits;
     let until = Instant::now() + limits.idle;
     let mut n_left = 2 * limits.body_bytes;

@@ -143,7 +143,7 @@ async fn converse(line: &mut Line, authorized: bool) -> Result<(), Farewell> {
             Heard::Stop => break,
         };
         let audio_s = samples.len() as f64 / f64::from(hello.sample_rate);
-        let pushed = app.pool.work(move |_| {
+        let pushed = app.pool.stream(move || {
             let readings = stream.push(&samples).map_err(|error| Failure::of_audio(&error))?;
             Ok((stream, readings))
         });
@@ -158,7 +158,7 @@ async fn converse(line: &mut Line, authorized: bool) -> Result<(), Farewell> {
         }
     }
     let duration_s = milliseconds(stream.duration_s());
-    let finished = app.pool.work(move |_| stream.finish().map_err(|error| Failure::of_audio(&error)));
+    let finished = app.pool.stream(move || stream.finish().map_err(|error| Failure::of_audio(&error)));
     let readings = finished.await?;
     let n_readings = count(&readings, 0.0);
     line.say_readings(&readings).await?;

@@ -10,10 +10,12 @@ use tokio::time::timeout;
 
 use crate::error::{Code, Failure};
 
-/// A number of workers, and a number of places to wait for one.
+/// A number of workers, and a number of places to wait for one. Streams have as many workers of their own: their pieces are
+/// short, and shall not wait for an hour of somebody else's recording.
 #[derive(Debug)]
 pub(crate) struct Pool {
     workers: Arc<Semaphore>,
+    stream_workers: Arc<Semaphore>,
     /// Places for those who wait and those who are served.
     places: Arc<Semaphore>,
     n_workers: usize,
@@ -44,6 +46,7 @@ impl Pool {
         let (n_workers, n_places) = (n_workers.max(1), n_workers.max(1) + n_queue);
         Pool {
             workers: Arc::new(Semaphore::new(n_workers)),
+            stream_workers: Arc::new(Semaphore::new(n_workers)),
             places: Arc::new(Semaphore::new(n_places)),
             n_workers,
             n_places,
@@ -69,7 +72,7 @@ impl Pool {
         let Ok(_place) = self.places.clone().try_acquire_owned() else {
             return Err(Failure::busy("all workers are busy and the queue is full"));
         };
-        match timeout(time, self.work(work)).await {
+        match timeout(time, on(&self.workers, work)).await {
             Ok(result) => result,
             Err(_) => {
                 let message = format!("no answer within {} s", time.as_secs_f64());
@@ -79,25 +82,33 @@ impl Pool {
     }
 
     /// Does a piece of work for a stream, however long it waits: streams are few, and each has one piece at a time.
-    pub(crate) async fn work<T: Send + 'static>(
+    pub(crate) async fn stream<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Wanted) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let closed = || Failure::new(Code::Stopping, "the service is being stopped");
-        let worker = self.workers.clone().acquire_owned().await.map_err(|_| closed())?;
-        let wanted = Wanted::default();
-        let _guard = Guard(wanted.clone());
-        let job = move || {
-            // The worker is free when the work is done, not when the client loses interest.
-            let _worker = worker;
-            // Decoders are large and read hostile bytes. None is known to panic.
-            catch_unwind(AssertUnwindSafe(|| work(&wanted)))
-        };
-        match tokio::task::spawn_blocking(job).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => {
-                Err(Failure::new(Code::Internal, "the decoder failed on this recording; please report it"))
-            }
+        on(&self.stream_workers, |_| work()).await
+    }
+}
+
+/// Does work as soon as there is a worker.
+async fn on<T: Send + 'static>(
+    workers: &Arc<Semaphore>,
+    work: impl FnOnce(&Wanted) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let stopping = || Failure::new(Code::Stopping, "the service is being stopped");
+    let worker = workers.clone().acquire_owned().await.map_err(|_| stopping())?;
+    let wanted = Wanted::default();
+    let _guard = Guard(wanted.clone());
+    let job = move || {
+        // The worker is free when the work is done, not when the client loses interest.
+        let _worker = worker;
+        // Decoders are large and read hostile bytes. None is known to panic.
+        catch_unwind(AssertUnwindSafe(|| work(&wanted)))
+    };
+    match tokio::task::spawn_blocking(job).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => {
+            Err(Failure::new(Code::Internal, "the decoder failed on this recording; please report it"))
         }
     }
 }
@@ -154,9 +165,9 @@ mod tests {
                 .await;
             assert_eq!(result.unwrap_err().code, Code::Timeout);
             told.recv().unwrap();
-            let result: Result<(), _> = pool.work(|_| panic!("as a decoder might")).await;
+            let result: Result<(), _> = pool.stream(|| panic!("as a decoder might")).await;
             assert_eq!(result.unwrap_err().code, Code::Internal);
-            assert_eq!(pool.work(|_| Ok(1)).await, Ok(1));
+            assert_eq!(pool.stream(|| Ok(1)).await, Ok(1));
         });
     }
 }
