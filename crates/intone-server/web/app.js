@@ -32,6 +32,7 @@ function choose(chosen) {
     tab.tabIndex = is ? 0 : -1;
     panel.hidden = !is;
   }
+  id("empty").hidden = chosen === id("tab-live") || id("results").hasChildNodes();
   if (chosen !== id("tab-live")) live?.leave();
   if (chosen !== id("tab-record")) stopRecording();
 }
@@ -141,6 +142,21 @@ id("record-limit").textContent = clock(RECORD_LIMIT_S);
 
 // The model.
 
+/** What the model file says of its results: on the test speakers, else on those by whom the training was steered. */
+function figures(scores) {
+  for (const [side, remark] of [["test", ""], ["validation", "; training was steered by these voices, which flatters"]]) {
+    const known = [["accuracy", "accuracy"], ["uar", "mean recall of the emotions"]]
+      .filter(([key]) => scores[`${side}_${key}`] >= 0 && scores[`${side}_${key}`] <= 1)
+      .map(([key, name]) => {
+        const [low, high] = [scores[`${side}_${key}_low`], scores[`${side}_${key}_high`]];
+        const range = low >= 0 && high <= 1 ? ` (95 % interval ${Math.round(100 * low)} to ${Math.round(100 * high)} %)` : "";
+        return `${name} ${percent(scores[`${side}_${key}`])}${range}`;
+      });
+    if (known.length) return known.join(", ") + remark;
+  }
+  return "the model file says nothing about it";
+}
+
 function about() {
   const { scores, corpora } = model.provenance;
   const list = element("dl");
@@ -148,10 +164,7 @@ function about() {
   row("Emotions", model.labels.join(", "));
   row("Network", model.architecture === "encoder" ? "Whisper\u2019s encoder with a head for emotions" : "convolutional network over log-mel pictures");
   row("Learned from", corpora.map((corpus) => `${corpus.name} (${corpus.clips.toLocaleString("en")} clips)`).join(", "));
-  const known = Object.entries(scores).filter(([, value]) => value >= 0 && value <= 1);
-  const best = known.filter(([name]) => name.startsWith("test"));
-  const figures = (best.length ? best : known).map(([name, value]) => `${name.replaceAll("_", " ")} ${percent(value)}`);
-  row("On unseen voices", figures.join(", ") || "the model file says nothing about it");
+  row("On unseen voices", figures(scores));
   row("By chance", percent(1 / model.labels.length));
   row("Licence", model.provenance.licence);
   id("about").replaceChildren(list);

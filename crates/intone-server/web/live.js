@@ -22,7 +22,9 @@ export function setUpLive(model, announce) {
   const strip = element("canvas");
   strip.setAttribute("role", "img");
   id("live-bars").append(chart.list);
-  id("live-strip").append(strip, legend(model.labels));
+  const ends = [`${SHOWN_S} s ago`, "now"].map((text) => element("span", { textContent: text }));
+  const axis = element("div", { className: "axis", ariaHidden: "true" }, ...ends);
+  id("live-strip").append(strip, axis, legend(model.labels));
   let session = null;
 
   const say = (text) => {
@@ -127,7 +129,8 @@ export function setUpLive(model, announce) {
   }
 
   function draw(now) {
-    const end = Math.max(SHOWN_S, now.readings.at(-1)?.end_s ?? 0);
+    // The present is at the right.
+    const end = now.readings.at(-1)?.end_s ?? SHOWN_S;
     drawStack(strip, model.labels, now.readings, end - SHOWN_S, end);
     const latest = now.readings.at(-1);
     strip.setAttribute("aria-label", `The last minute; now ${latest?.label ?? "nobody speaks"}`);

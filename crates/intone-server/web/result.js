@@ -99,7 +99,7 @@ function fill(card, answer, course, blob, name) {
   }
   const sound = player(card, answer, course, blob, name);
   if (course) {
-    card.append(legend(course.labels), table(course, sound.listen));
+    card.append(table(course, sound.listen));
   }
   const base = name.replace(/\.[^.]*$/, "");
   const tools = element("div", { className: "tools" });
@@ -134,7 +134,7 @@ function player(card, answer, course, blob, name) {
   tracks.append(element("div", { className: "axis", ariaHidden: "true" }, ...marks), head);
   const scrub = element("input", { type: "range", className: "scrub", min: 0, max: duration, step: 0.1, value: 0 });
   scrub.setAttribute("aria-label", "Moment to hear, seconds");
-  card.append(tracks, ...(course ? [scrub] : []), audio);
+  card.append(tracks, ...(course ? [scrub, legend(course.labels)] : []), audio);
 
   const seek = (seconds) => {
     audio.currentTime = Math.max(0, Math.min(duration, seconds));
