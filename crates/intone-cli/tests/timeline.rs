@@ -113,7 +113,7 @@ fn what_cannot_be_done_is_said() {
         (&["talk.wav", "--window", "5"], 2, "window: expected 3.00 s"),
         (&["talk.wav", "--hop", "0"], 2, "hop: expected 0.1"),
         (&["talk.wav", "--hop", "nan"], 2, "hop: expected 0.1"),
-        (&["talk.wav", "--smoothing", "-1"], 2, "smoothing"),
+        (&["talk.wav", "--smoothing=-1"], 2, "smoothing: expected 0 to 60 s"),
         (&["talk.wav", "--format", "xml"], 2, "jsonl"),
         (&[], 2, "PATH"),
     ] {

@@ -15,10 +15,15 @@ function type(schema) {
   return [schema.type].flat().filter((name) => name !== "null").join(" or ") + ([schema.type].flat().includes("null") ? " or null" : "");
 }
 
+/** Text whose names between backticks are shown as such. */
+function prose(text) {
+  return (text ?? "").split("`").map((part, i) => (i % 2 ? element("code", { textContent: part }) : part));
+}
+
 function rows(heads, lines) {
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col", textContent: text })));
   const body = lines.map(([name, ...rest]) =>
-    element("tr", {}, element("td", {}, element("code", { textContent: name })), ...rest.map((text) => element("td", { textContent: text ?? "" }))),
+    element("tr", {}, element("td", {}, element("code", { textContent: name })), ...rest.map((text) => element("td", {}, ...prose(text)))),
   );
   const scroll = element("div", { className: "scroll", tabIndex: 0 }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)));
   scroll.setAttribute("role", "region");
@@ -28,15 +33,16 @@ function rows(heads, lines) {
 
 function operation(path, verb, description) {
   const title = element("h3", {}, element("span", { className: "verb", textContent: `${verb.toUpperCase()} ` }), element("code", { textContent: path }));
-  const parts = [title, element("p", { textContent: description.summary ?? "" })];
-  if (description.description) parts.push(element("p", { className: "hint", textContent: description.description }));
+  const parts = [title, element("p", {}, ...prose(description.summary))];
+  if (description.description) parts.push(element("p", { className: "hint" }, ...prose(description.description)));
   const parameters = description.parameters ?? [];
   if (parameters.length) {
     parts.push(rows(["Parameter", "Type", "Meaning"], parameters.map((p) => [p.name, type(p.schema), p.description])));
   }
   const answers = Object.entries(description.responses).map(([status, answer]) => {
     const content = Object.entries(answer.content ?? {})[0];
-    return [status, content ? `${type(content[1].schema)} (${content[0]})` : "", answer.description];
+    const [kind, of] = content ?? ["", {}];
+    return [status, kind === "application/json" ? type(of.schema) : kind, answer.description];
   });
   parts.push(rows(["Status", "Answer", "When"], answers));
   return parts;
@@ -45,12 +51,12 @@ function operation(path, verb, description) {
 /** A type: its fields, its values, or its kinds. */
 function schema(name, description) {
   const parts = [element("h3", { id: name }, element("code", { textContent: name }))];
-  if (description.description) parts.push(element("p", { textContent: description.description }));
+  if (description.description) parts.push(element("p", {}, ...prose(description.description)));
   const fields = (of) => Object.entries(of.properties ?? {}).map(([field, inner]) => [field, type(inner), inner.description]);
   if (description.enum) parts.push(rows(["Value"], description.enum.map((value) => [value])));
   for (const kind of [description, ...(description.oneOf ?? []), ...(description.allOf ?? [])]) {
     const lines = [...fields(kind), ...(kind.allOf ?? []).flatMap((part) => (part.$ref ? [["\u2026", type(part), "and its fields"]] : fields(part)))];
-    if (kind !== description && kind.description) parts.push(element("p", { textContent: kind.description }));
+    if (kind !== description && kind.description) parts.push(element("p", {}, ...prose(kind.description)));
     if (lines.length) parts.push(rows(["Field", "Type", "Meaning"], lines));
     else if (kind.enum && kind !== description) parts.push(element("p", {}, element("code", { textContent: kind.enum.join(", ") })));
     else if (kind.const) parts.push(element("p", {}, element("code", { textContent: kind.const })));
@@ -61,7 +67,7 @@ function schema(name, description) {
 const place = document.getElementById("doc");
 try {
   const api = await (await fetch("/openapi.json")).json();
-  const parts = [element("p", { textContent: api.info.description }), element("h2", { textContent: "Routes" })];
+  const parts = [element("p", {}, ...prose(api.info.description)), element("h2", { textContent: "Routes" })];
   for (const [path, verbs] of Object.entries(api.paths)) {
     for (const [verb, description] of Object.entries(verbs)) parts.push(...operation(path, verb, description));
   }
