@@ -116,8 +116,8 @@ await Promise.all(
         const { scores } = JSON.parse(text);
         if (JSON.stringify(scores) !== JSON.stringify(expected)) wrong += 1;
       }
-      // Those who were told to come again do not hammer.
-      if (status === 503) await wait(50);
+      // Those who were told to come again in a second do so.
+      if (status === 503) await wait(1000);
     }
   }),
 );
@@ -162,7 +162,9 @@ const heard = await new Promise((resolve, reject) => {
   });
 });
 const took = (performance.now() - start) / 1000;
-promise(heard.join("\n") === batch.trim(), `${heard.length} readings of ${STREAM_S} s in ${took.toFixed(1)} s are those of the batch`);
+// Read and written again: a whole number has a point in one program and none in the other.
+const wanted = batch.trim().split("\n").map((line) => JSON.stringify(JSON.parse(line)));
+promise(heard.length === wanted.length && heard.every((line, n) => line === wanted[n]), `${heard.length} readings of ${STREAM_S} s in ${took.toFixed(1)} s are those of the batch`);
 
 const [{ status }] = await Promise.all([ask("/healthz"), wait(100)]);
 promise(status === 200, "the service is well");
