@@ -5,7 +5,10 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::process::{Command, Output, Stdio};
 
-use common::{LABELS, Place, RATE, WavHeader, babble, code, json_lines, stderr, stdout, wav, wav_of};
+use common::{
+    LABELS, Place, RATE, WavHeader, babble, code, json_lines, small_encoder, stderr, stdout, wav, wav_of,
+};
+use intone::model::Precision;
 use serde_json::Value;
 
 /// Four seconds of one voice, three of nothing, four of another.
@@ -55,6 +58,30 @@ fn readings_cover_the_recording_and_silence_is_a_gap() {
 fn a_recording_of_one_window_is_scored_as_by_predict() {
     let place = place();
     place.file("short.wav", &wav(&babble(2.0, 200.0)));
+    let reading = json_lines(&timeline(&place, &["short.wav", "--format", "jsonl"])).remove(0);
+    let row = place.rows(&["short.wav"]).0.remove(0);
+    assert_eq!((&reading["scores"], &reading["label"]), (&row["scores"], &row["label"]));
+}
+
+#[test]
+fn an_encoder_takes_shorter_windows_and_none_that_are_longer() {
+    let place = place();
+    small_encoder().write(place.model(), Precision::F32).unwrap();
+    let count = |window: &str| {
+        let output =
+            timeline(&place, &["talk.wav", "--window", window, "--format", "jsonl", "--smoothing", "0"]);
+        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{window}");
+        json_lines(&output)
+    };
+    // Windows begin every second from 0 on, and the last ends with the 11 s.
+    assert_eq!([count("5").len(), count("3").len(), count("1").len()], [7, 9, 11]);
+    assert_eq!(count("2.5").len(), 10);
+    assert_ne!(count("5")[0]["scores"], count("3")[0]["scores"]);
+    let refused = timeline(&place, &["talk.wav", "--window", "5.5"]);
+    assert_eq!(code(&refused), 2);
+    assert!(stderr(&refused).contains("window: expected 0.5 to 5.00 s, which this model takes, got 5.5 s"));
+
+    place.file("short.wav", &wav(&babble(2.2, 200.0)));
     let reading = json_lines(&timeline(&place, &["short.wav", "--format", "jsonl"])).remove(0);
     let row = place.rows(&["short.wav"]).0.remove(0);
     assert_eq!((&reading["scores"], &reading["label"]), (&row["scores"], &row["label"]));

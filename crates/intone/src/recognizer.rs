@@ -140,7 +140,8 @@ impl Recognizer {
     }
 
     /// What is to be heard over the course of a recording: a reading for every hop, see [`Window`]. Join them with
-    /// [`timeline::join`](crate::timeline::join) to get spans of the same emotion.
+    /// [`timeline::join`](crate::timeline::join) to get spans of the same emotion. Silent ends are gaps, and never trimmed;
+    /// else a recording of one window is read as [`recognize`](Recognizer::recognize) does.
     ///
     /// For a recording of any length in bounded memory, push what is decoded into a [`Stream`]: the readings are the same.
     ///
