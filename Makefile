@@ -1,11 +1,11 @@
 # The one place for commands.
 
-.PHONY: check fmt lint tree test doc release results
+.PHONY: check fmt lint tree test doc browser load release results
 
 DATA ?= ../shared/data
 MODEL ?= crates/intone/models/default.safetensors
 
-check: fmt lint tree doc test   ## everything that must hold before a commit
+check: fmt lint tree doc test browser   ## everything that must hold before a commit
 
 fmt:
 	cargo fmt --all --check
@@ -29,6 +29,21 @@ doc:
 results: release
 	target/release/intone evaluate $(MODEL) --data $(DATA) --out runs/results/test --robustness
 	target/release/intone model card $(MODEL) --report runs/results/test/report.json -o runs/results/CARD.md
+
+# The page in headless Chromium, which needs node, npm and chromium; skipped without them, but not in continuous integration.
+BROWSER = crates/intone-server/browser
+
+browser: $(BROWSER)/node_modules/.package-lock.json
+	@if ! command -v node >/dev/null; then echo "skipped: the browser tests need node"; test -z "$$CI"; exit; fi; \
+	  cargo build --workspace --bins --locked && cd $(BROWSER) && npm test
+
+$(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
+	@if ! command -v npm >/dev/null; then echo "skipped: the browser tests need npm"; test -z "$$CI"; exit; fi; \
+	  cd $(BROWSER) && npm ci --no-audit --no-fund
+
+load: $(BROWSER)/node_modules/.package-lock.json   ## the service under load, some minutes; no part of check
+	cargo build --release --locked -p intone-cli
+	INTONE=$(CURDIR)/target/release/intone node $(BROWSER)/load.mjs 60
 
 release:                        ## target/release/intone
 	cargo build --release --locked

@@ -89,6 +89,17 @@ pub(crate) fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
     Ok(inputs)
 }
 
+/// The one recording that `path` means.
+pub(crate) fn one(path: &Path) -> Input {
+    let is_pipe = || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    let kind = match path.as_os_str() == "-" {
+        true => Kind::Stdin,
+        false if is_pipe() => Kind::Pipe,
+        false => Kind::File,
+    };
+    Input { path: path.to_owned(), kind }
+}
+
 /// All audio files under a folder, each folder's entries in the order of their names. Links are followed, but no
 /// folder is searched twice; hidden files (such as macOS's `._a.wav`) are no recordings.
 fn search(folder: &Path, searched: &mut HashSet<PathBuf>, inputs: &mut Vec<Input>) {

@@ -10,10 +10,13 @@ mod evaluate;
 mod explain;
 mod features;
 mod inputs;
+mod listen;
 mod model;
 mod predict;
 mod report;
+mod serve;
 mod terminal;
+mod timeline;
 mod train;
 
 /// Keeping freed memory instead of handing it back to the system after every layer is worth a third of the
@@ -32,6 +35,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Predict(predict::Args),
+    Timeline(timeline::Args),
+    Listen(listen::Args),
+    Serve(serve::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
     CrossValidate(cross_validate::Args),
@@ -45,6 +51,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Predict(args) => predict::run(&args),
+        Command::Timeline(args) => timeline::run(&args),
+        Command::Listen(args) => listen::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::CrossValidate(args) => cross_validate::run(&args),

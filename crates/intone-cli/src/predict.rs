@@ -10,7 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use intone::Recognizer;
 
 use self::in_order::in_order;
-use self::output::{Answer, Format, Outcome, Report, shown};
+pub(crate) use self::output::shown;
+use self::output::{Answer, Format, Outcome, Report};
 use crate::inputs::{self, Input};
 use crate::terminal::{Style, complain};
 
@@ -142,7 +143,7 @@ fn recognize(
 }
 
 /// What is wrong, without the name of the file: that stands beside it.
-fn without_path(error: &anyhow::Error) -> String {
+pub(crate) fn without_path(error: &anyhow::Error) -> String {
     match error.downcast_ref::<intone::Error>() {
         Some(intone::Error::InFile { source, .. }) => source.to_string(),
         _ => format!("{error:#}"),

@@ -8,8 +8,11 @@ pub mod model;
 mod nn;
 pub mod recognizer;
 pub mod scores;
+pub mod stream;
 #[cfg(test)]
 mod testing;
+pub mod timeline;
+mod voice;
 mod window;
 
 pub use audio::{Audio, AudioStream, SampleRate};
@@ -17,3 +20,5 @@ pub use emotion::Emotion;
 pub use error::{Error, Result};
 pub use recognizer::Recognizer;
 pub use scores::Scores;
+pub use stream::Stream;
+pub use timeline::{Reading, Window};

@@ -9,7 +9,9 @@ use crate::audio::{Audio, AudioStream, Resampler, SampleRate};
 use crate::features::{Extractor, FrontEnd, trim};
 use crate::model::{Model, ModelError, ModelFile, ModelMeta};
 use crate::scores::{Scores, Votes};
-use crate::window::Windows;
+use crate::stream::Stream;
+use crate::timeline::{Reading, Window};
+use crate::window::{Cut, Windows};
 
 /// The longest recording whose silent ends are trimmed where the front end asks for it, seconds.
 ///
@@ -117,6 +119,63 @@ impl Recognizer {
         pass.finish()
     }
 
+    /// As [`recognize_stream`](Recognizer::recognize_stream), as long as `go_on` says so: after each piece it is told how
+    /// much of the recording was decoded, seconds. `None` where it said no: for a limit on length or time.
+    ///
+    /// # Errors
+    /// As [`recognize_stream`](Recognizer::recognize_stream).
+    pub fn recognize_while(
+        &self,
+        stream: &mut AudioStream,
+        mut go_on: impl FnMut(f64) -> bool,
+    ) -> Result<Option<Scores>> {
+        let mut pass = Pass::new(self, stream.sample_rate())?;
+        while let Some(samples) = stream.next_chunk()? {
+            pass.push(samples)?;
+            if !go_on(pass.duration_s()) {
+                return Ok(None);
+            }
+        }
+        pass.finish().map(Some)
+    }
+
+    /// What is to be heard over the course of a recording: a reading for every hop, see [`Window`]. Join them with
+    /// [`timeline::join`](crate::timeline::join) to get spans of the same emotion. Silent ends are gaps, and never trimmed;
+    /// else a recording of one window is read as [`recognize`](Recognizer::recognize) does.
+    ///
+    /// For a recording of any length in bounded memory, push what is decoded into a [`Stream`]: the readings are the same.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`](crate::Error::OutOfRange) for a window that does not fit the model;
+    /// [`Error::Model`](crate::Error::Model) where the network does not answer with numbers.
+    pub fn timeline(&self, audio: &Audio, window: Window) -> Result<Vec<Reading>> {
+        let mut stream = self.stream_of(audio.sample_rate(), window)?;
+        let mut readings = stream.push(audio.samples())?;
+        readings.extend(stream.finish()?);
+        Ok(readings)
+    }
+
+    /// The lengths of [`Window`] that this model takes, seconds: one only, or a range.
+    pub fn window_s(&self) -> std::ops::RangeInclusive<f64> {
+        crate::timeline::lengths_s(self.extractor.front_end())
+    }
+
+    /// Recognises audio while it arrives, mono at this rate, with the model's own [`Window`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`](crate::Error::OutOfRange) for a rate that cannot be.
+    pub fn stream(&self, sample_rate: SampleRate) -> Result<Stream> {
+        self.stream_of(sample_rate, Window::default())
+    }
+
+    /// Recognises audio while it arrives, mono at this rate, in the windows that are asked for.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`](crate::Error::OutOfRange) for a rate that cannot be, or a window that does not fit the model.
+    pub fn stream_of(&self, sample_rate: SampleRate, window: Window) -> Result<Stream> {
+        Stream::new(self, sample_rate, window)
+    }
+
     /// What the network makes of a recording before it decides; see [`Scores::embedding`].
     ///
     /// # Errors
@@ -125,7 +184,37 @@ impl Recognizer {
         Ok(self.recognize(audio)?.embedding().to_vec())
     }
 
-    fn with_classifier(meta: ModelMeta, classifier: Arc<dyn Classifier>) -> Result<Recognizer> {
+    /// What is ready to make frames for this model.
+    pub(crate) fn extractor(&self) -> &Extractor {
+        &self.extractor
+    }
+
+    /// Adds what the network says of `n` windows, `[n, n_mels, n_frames]`, to `votes`.
+    pub(crate) fn vote(&self, windows: &[f32], n: usize, votes: &mut Votes) -> Result<()> {
+        let n_labels = self.labels.len();
+        let embeddings = self.classifier.embed(windows, n)?;
+        let logits = self.classifier.classify(&embeddings, n);
+        if logits.len() != n * n_labels || !logits.iter().all(|x| x.is_finite()) {
+            return Err(ModelError::Answer.into());
+        }
+        let embeddings = embeddings.chunks_exact(self.classifier.n_embedding());
+        for (logits, embedding) in logits.chunks_exact(n_labels).zip(embeddings) {
+            votes.add(logits, embedding, self.meta.temperature);
+        }
+        Ok(())
+    }
+
+    /// No votes yet.
+    pub(crate) fn votes(&self) -> Votes {
+        Votes::new(self.labels.len(), self.classifier.n_embedding())
+    }
+
+    /// The answer that votes make, on so many seconds of a recording.
+    pub(crate) fn scores(&self, votes: &Votes, duration_s: f64) -> Scores {
+        votes.scores(self.labels.clone(), duration_s, self.meta.uncertain_below)
+    }
+
+    pub(crate) fn with_classifier(meta: ModelMeta, classifier: Arc<dyn Classifier>) -> Result<Recognizer> {
         let extractor = Extractor::new(&meta.front_end)?;
         let labels = meta.labels.clone().into();
         Ok(Recognizer { meta: Arc::new(meta), labels, extractor, classifier })
@@ -139,7 +228,7 @@ impl fmt::Debug for Recognizer {
 }
 
 /// What the pipeline needs of a network; the seam where tests put in another.
-trait Classifier: Send + Sync {
+pub(crate) trait Classifier: Send + Sync {
     /// Values of an embedding.
     fn n_embedding(&self) -> usize;
 
@@ -187,7 +276,7 @@ impl<'a> Pass<'a> {
             resampler: Resampler::new(sample_rate, SampleRate(front_end.sample_rate_hz))?,
             resampled: Vec::new(),
             held: front_end.trim_top_db.map(|_| Vec::new()),
-            windows: Windows::new(&recognizer.extractor, sample_rate),
+            windows: Windows::new(&recognizer.extractor, sample_rate, Cut::by_half(front_end)),
             batch: Batch::new(recognizer),
         })
     }
@@ -216,9 +305,12 @@ impl<'a> Pass<'a> {
         self.windows.finish();
         self.cut_windows()?;
         self.batch.classify()?;
-        let duration_s = self.n_samples as f64 / f64::from(self.sample_rate.0);
-        let uncertain_below = self.recognizer.meta.uncertain_below;
-        Ok(self.batch.votes.scores(self.recognizer.labels.clone(), duration_s, uncertain_below))
+        Ok(self.recognizer.scores(&self.batch.votes, self.duration_s()))
+    }
+
+    /// Length of the recording so far, seconds.
+    fn duration_s(&self) -> f64 {
+        self.n_samples as f64 / f64::from(self.sample_rate.0)
     }
 
     /// What was resampled is held back as long as it may be trimmed, else looked at.
@@ -274,8 +366,7 @@ impl<'a> Batch<'a> {
     fn new(recognizer: &'a Recognizer) -> Batch<'a> {
         let FrontEnd { n_mels, n_frames, .. } = *recognizer.extractor.front_end();
         let n_window = n_mels * n_frames;
-        let votes = Votes::new(recognizer.labels.len(), recognizer.classifier.n_embedding());
-        Batch { recognizer, windows: Vec::new(), n_mels, n_window, n_waiting: 0, votes }
+        Batch { recognizer, windows: Vec::new(), n_mels, n_window, n_waiting: 0, votes: recognizer.votes() }
     }
 
     /// Where the next window is to be written.
@@ -301,19 +392,7 @@ impl<'a> Batch<'a> {
         if n == 0 {
             return Ok(());
         }
-        let n_labels = self.recognizer.labels.len();
-        let classifier = &self.recognizer.classifier;
-        let embeddings = classifier.embed(&self.windows[..n * self.n_window], n)?;
-        let logits = classifier.classify(&embeddings, n);
-        if logits.len() != n * n_labels || !logits.iter().all(|x| x.is_finite()) {
-            return Err(ModelError::Answer.into());
-        }
-        let temperature = self.recognizer.meta.temperature;
-        let embeddings = embeddings.chunks_exact(classifier.n_embedding());
-        for (logits, embedding) in logits.chunks_exact(n_labels).zip(embeddings) {
-            self.votes.add(logits, embedding, temperature);
-        }
-        Ok(())
+        self.recognizer.vote(&self.windows[..n * self.n_window], n, &mut self.votes)
     }
 }
 

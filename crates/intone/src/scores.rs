@@ -73,6 +73,17 @@ impl Scores {
         &self.probabilities
     }
 
+    /// Moves the probabilities, and the embedding, by `share` of the way towards those of another answer of the same model.
+    pub(crate) fn mix(&mut self, other: &Scores, share: f64) {
+        let towards = |mine: &mut [f32], theirs: &[f32]| {
+            for (mine, &theirs) in mine.iter_mut().zip(theirs) {
+                *mine = (f64::from(*mine) * (1.0 - share) + f64::from(theirs) * share) as f32;
+            }
+        };
+        towards(&mut self.probabilities, &other.probabilities);
+        towards(&mut self.embedding, &other.embedding);
+    }
+
     /// The answer if only these classes were possible: their probabilities divided by their sum, in the order of
     /// the model's labels. Where none of them had any probability, all have the same.
     ///

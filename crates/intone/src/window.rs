@@ -1,8 +1,9 @@
 //! From one recording of any length to the windows that the network looks at.
 //!
-//! A window is one input of the network, [`FrontEnd::n_frames`] frames. Windows follow each other at half their
-//! length; the last one ends with the recording, so that nothing of it is ignored. A recording shorter than one
-//! window is padded with silence at its end.
+//! A window is one input of the network, [`Cut::n_frames`] frames. Windows follow each other at [`Cut::hop_frames`],
+//! for one answer at half their length; the last one ends with the recording, so that nothing of it is ignored. A
+//! recording shorter than one window is padded with silence at its end, or makes a shorter window, as the front end
+//! has it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -19,6 +20,23 @@ use crate::features::{Extractor, FrameStream, Frames, FrontEnd};
 /// -65 dB and less.
 pub(crate) const SILENCE_PEAK: f32 = 0.001;
 
+/// How a recording is cut into windows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Cut {
+    /// Frames of a window; [`FrontEnd::n_frames`], or fewer where the front end has shorter windows.
+    pub(crate) n_frames: usize,
+    /// Distance between the beginnings of two windows, frames, at least 1. Window `k` begins at the frame nearest to
+    /// `k` times this.
+    pub(crate) hop_frames: f64,
+}
+
+impl Cut {
+    /// Whole windows that overlap by half.
+    pub(crate) fn by_half(front_end: &FrontEnd) -> Cut {
+        Cut { n_frames: front_end.n_frames, hop_frames: (front_end.n_frames / 2).max(1) as f64 }
+    }
+}
+
 /// Cuts the windows of one recording, whose samples arrive in pieces.
 ///
 /// Any division into pieces gives the same windows, bit for bit. Holds one window and a half of frames.
@@ -28,8 +46,9 @@ pub(crate) struct Windows {
     stream: Option<FrameStream>,
     frames: Frames,
     loudness: Loudness,
-    /// Where the next window starts, if the recording is long enough: frames.
-    next_start: usize,
+    cut: Cut,
+    /// Windows that were given out.
+    n_cut: usize,
     /// Where the last window that was given out started: frames.
     last_start: Option<usize>,
 }
@@ -47,14 +66,15 @@ pub(crate) struct Window {
 
 impl Windows {
     /// No windows yet of a recording at `sample_rate`.
-    pub(crate) fn new(extractor: &Extractor, sample_rate: SampleRate) -> Windows {
+    pub(crate) fn new(extractor: &Extractor, sample_rate: SampleRate, cut: Cut) -> Windows {
         let front_end = extractor.front_end();
         Windows {
+            cut,
+            n_cut: 0,
             stream: Some(extractor.stream()),
             frames: Frames::new(front_end.n_mels),
             loudness: Loudness::new(sample_rate, front_end),
             extractor: extractor.clone(),
-            next_start: 0,
             last_start: None,
         }
     }
@@ -92,24 +112,38 @@ impl Windows {
         let Some(start_frame) = self.ready() else { return Ok(None) };
         let front_end = self.extractor.front_end();
         // A recording that is shorter than a window may make a shorter one.
-        let n_frames = front_end.n_frames.min(self.frames.range().end - start_frame);
+        let n_frames = self.cut.n_frames.min(self.frames.range().end - start_frame);
         self.frames.window(front_end, start_frame, &mut out[..n_frames * front_end.n_mels])?;
         let swing = self.loudness.swing(self.times(start_frame));
         self.last_start = Some(start_frame);
-        self.next_start = start_frame + (front_end.n_frames / 2).max(1);
+        self.n_cut += 1;
         // The next window starts later than this one, and possibly by a single frame.
         self.frames.drop_before(start_frame);
         self.loudness.drop_before(self.times(start_frame).start);
         Ok(Some(Window { start_frame, n_frames, silent: swing < 2.0 * SILENCE_PEAK }))
     }
 
+    /// Whether the recording is over and the window that was given out last ends with it.
+    pub(crate) fn are_over(&self) -> bool {
+        let end = self.frames.range().end;
+        self.stream.is_none() && self.last_start.is_some_and(|start| start + self.cut.n_frames >= end)
+    }
+
+    /// Makes [`Windows::next`] give the last window again where the recording is [over](Windows::are_over).
+    pub(crate) fn repeat_last(&mut self) {
+        if self.are_over() {
+            self.last_start = None;
+        }
+    }
+
     /// The start of the window that can be cut now.
     fn ready(&self) -> Option<usize> {
-        let n_frames = self.extractor.front_end().n_frames;
+        let n_frames = self.cut.n_frames;
+        let next_start = (self.n_cut as f64 * self.cut.hop_frames).round() as usize;
         let (end, finished) = (self.frames.range().end, self.stream.is_none());
-        let heard = finished || self.loudness.knows(self.times(self.next_start));
-        if self.next_start + n_frames <= end && heard {
-            return Some(self.next_start);
+        let heard = finished || self.loudness.knows(self.times(next_start));
+        if next_start + n_frames <= end && heard {
+            return Some(next_start);
         }
         let covered = self.last_start.map_or(0, |start| start + n_frames);
         (finished && covered < end).then(|| end.saturating_sub(n_frames))
@@ -118,8 +152,8 @@ impl Windows {
     /// The samples at the front end's rate that decide whether a window is silent: from the centre of its first
     /// frame to that of its last.
     fn times(&self, start_frame: usize) -> Range<u64> {
-        let FrontEnd { n_frames, hop_length, .. } = *self.extractor.front_end();
-        let end_frame = start_frame + (n_frames - 1).max(1);
+        let hop_length = self.extractor.front_end().hop_length;
+        let end_frame = start_frame + (self.cut.n_frames - 1).max(1);
         (start_frame * hop_length) as u64..(end_frame * hop_length) as u64
     }
 }
@@ -227,7 +261,9 @@ mod tests {
 
     /// All windows of a recording that comes in pieces.
     fn cut(extractor: &Extractor, pieces: &[&[f32]]) -> Vec<(Window, Vec<u32>)> {
-        let mut windows = Windows::new(extractor, SampleRate(extractor.front_end().sample_rate_hz));
+        let front_end = extractor.front_end();
+        let cut = Cut::by_half(front_end);
+        let mut windows = Windows::new(extractor, SampleRate(front_end.sample_rate_hz), cut);
         let mut out = vec![0.0; extractor.front_end().window_len()];
         let mut all = Vec::new();
         let mut take = |windows: &mut Windows| {

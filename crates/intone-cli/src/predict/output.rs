@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use intone::Scores;
-use serde::Serializer;
+pub(crate) use intone_server::Answer;
 
 use crate::terminal::{Ink, Style, bar, column, printable, width};
 
@@ -29,53 +28,11 @@ pub(crate) enum Outcome {
     Error(String),
 }
 
-/// What was recognised in one recording, as it is written.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub(crate) struct Answer {
-    /// `None`: silence.
-    pub(crate) label: Option<String>,
-    /// In the order of the model's labels.
-    #[serde(serialize_with = "as_map")]
-    pub(crate) scores: Vec<(String, f32)>,
-    pub(crate) silence: bool,
-    /// The model is too often wrong when it is this unsure.
-    pub(crate) uncertain: bool,
-    /// Whole milliseconds.
-    pub(crate) duration_s: f64,
-    pub(crate) windows: usize,
-    pub(crate) silent_windows: usize,
-    /// What the network decides by, where it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) embedding: Option<Vec<f32>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) warnings: Vec<String>,
-}
-
-impl Answer {
-    /// The `top` most probable classes of an answer.
-    pub(crate) fn new(scores: &Scores, top: usize, warnings: Vec<String>) -> Answer {
-        let best = scores.top(top);
-        let is_best = |label: &str| best.iter().any(|(other, _)| *other == label);
-        let kept = scores.iter().filter(|(label, _)| is_best(label));
-        Answer {
-            label: scores.label().map(str::to_owned),
-            scores: kept.map(|(label, probability)| (label.to_owned(), probability)).collect(),
-            silence: scores.silence,
-            uncertain: scores.uncertain(),
-            duration_s: (scores.duration_s * 1e3).round() / 1e3,
-            windows: scores.n_windows,
-            silent_windows: scores.n_silent,
-            embedding: None,
-            warnings,
-        }
-    }
-
-    /// The classes, the most probable first; equal ones as they come.
-    fn ranking(&self) -> Vec<(&str, f32)> {
-        let mut ranking: Vec<_> = self.scores.iter().map(|(label, p)| (label.as_str(), *p)).collect();
-        ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
-        ranking
-    }
+/// The classes, the most probable first; equal ones as they come.
+fn ranking(answer: &Answer) -> Vec<(&str, f32)> {
+    let mut ranking: Vec<_> = answer.scores.iter().map(|(label, p)| (label.as_str(), *p)).collect();
+    ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranking
 }
 
 /// Writes the answers, one after the other.
@@ -178,7 +135,7 @@ impl Report {
         }
         let remark = if answer.uncertain { "  uncertain: answers this unsure are often wrong" } else { "" };
         writeln!(out, "{path}  {length}{remark}")?;
-        for (label, probability) in answer.ranking() {
+        for (label, probability) in ranking(answer) {
             let label_column = column(label, self.label_columns());
             let bar = bar(probability, 2 * BAR_COLUMNS);
             let (label, bar) = (Ink::Class(label), self.style.paint(Ink::Class(label), &bar));
@@ -197,7 +154,7 @@ impl Report {
             }
             Outcome::Answer(answer) => answer,
         };
-        let ranking = if answer.silence { Vec::new() } else { answer.ranking() };
+        let ranking = if answer.silence { Vec::new() } else { ranking(answer) };
         let (label, probability) = ranking.first().copied().unwrap_or(("silence", 0.0));
         let percent =
             if answer.silence { "     ".to_owned() } else { format!("{:3.0} %", 100.0 * probability) };
@@ -286,10 +243,6 @@ fn json(out: &mut impl Write, path: &Path, outcome: &Outcome) -> io::Result<()> 
     let row = Row { path: &path.to_string_lossy(), answer, error };
     let text = serde_json::to_string(&row).map_err(io::Error::other)?;
     out.write_all(text.as_bytes())
-}
-
-fn as_map<S: Serializer>(scores: &[(String, f32)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(scores.iter().map(|(label, probability)| (label, probability)))
 }
 
 #[cfg(test)]

@@ -190,7 +190,7 @@ impl fmt::Debug for Audio {
 }
 
 /// The first of `samples` that no recording can hold is an error; `first` is the index of `samples[0]`.
-fn check_samples(samples: &[f32], first: u64) -> Result<()> {
+pub(crate) fn check_samples(samples: &[f32], first: u64) -> Result<()> {
     // A range, because NaN lies in none.
     match samples.iter().position(|x| !(-MAX_AMPLITUDE..=MAX_AMPLITUDE).contains(x)) {
         None => Ok(()),

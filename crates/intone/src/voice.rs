@@ -1,0 +1,191 @@
+//! Where somebody may be speaking: what rises above the background.
+
+use std::collections::VecDeque;
+
+use crate::audio::SampleRate;
+
+/// Blocks in a second. Ten milliseconds hold a period of the deepest voices (80 Hz) nearly whole, and the gaps between
+/// syllables are longer.
+const BLOCKS_PER_S: f64 = 100.0;
+
+/// Time before the end of a window in which the background is looked for, seconds. Speakers pause for breath about
+/// every five seconds.
+const BACKGROUND_S: f64 = 10.0;
+
+/// Share of the blocks in that time that count as background: speech without a pause still has a tenth of its
+/// blocks in closures of consonants and between words.
+const BACKGROUND_SHARE: f64 = 0.1;
+
+/// A voice is at least this much louder than the background, dB.
+const ABOVE_BACKGROUND_DB: f32 = 10.0;
+
+/// Nothing below this is a voice, dB below full scale (of a block's effective value). That of a quiet room in a good
+/// microphone is -65 and less; a whisper's about -55.
+const MIN_VOICE_DB: f32 = -60.0;
+
+/// No background is louder than this, dB below full scale: what is steady and loud is taken for a voice, so that a held vowel
+/// at the beginning of a recording is not its own background.
+const MAX_BACKGROUND_DB: f32 = -40.0;
+
+/// A block of zeros, dB below full scale.
+const FLOOR_DB: f32 = -120.0;
+
+/// Levels of a recording whose samples arrive in pieces, and what of it is voice.
+///
+/// It is a matter of energy alone: music and slamming doors are voices to it. What it says of a stretch depends on the
+/// recording up to the end of the window around it, and on nothing else.
+pub(crate) struct Voice {
+    rate: f64,
+    /// Samples of a block.
+    n_block: usize,
+    /// Level of the blocks from `first` on, dB below full scale.
+    levels: VecDeque<f32>,
+    /// Number of blocks that were dropped.
+    first: usize,
+    /// The block that is being filled: its samples, their sum and that of their squares.
+    open: (usize, f64, f64),
+}
+
+impl Voice {
+    pub(crate) fn new(sample_rate: SampleRate) -> Voice {
+        let rate = f64::from(sample_rate.0);
+        let n_block = (rate / BLOCKS_PER_S).round().max(1.0) as usize;
+        Voice { rate, n_block, levels: VecDeque::new(), first: 0, open: (0, 0.0, 0.0) }
+    }
+
+    /// Takes the next samples.
+    pub(crate) fn listen(&mut self, mut samples: &[f32]) {
+        while !samples.is_empty() {
+            let (now, later) = samples.split_at(samples.len().min(self.n_block - self.open.0));
+            for &x in now {
+                let x = f64::from(x);
+                self.open = (self.open.0 + 1, self.open.1 + x, self.open.2 + x * x);
+            }
+            if self.open.0 == self.n_block {
+                self.close_block();
+            }
+            samples = later;
+        }
+    }
+
+    /// Ends the recording: its last block need not be whole.
+    pub(crate) fn finish(&mut self) {
+        if self.open.0 > 0 {
+            self.close_block();
+        }
+    }
+
+    /// Whether everything before this time was heard.
+    pub(crate) fn knows(&self, time_s: f64) -> bool {
+        self.block(time_s) <= self.first + self.levels.len()
+    }
+
+    /// Seconds of voice from `start_s` to `end_s`, against the background before `known_s`.
+    pub(crate) fn in_stretch(&self, start_s: f64, end_s: f64, known_s: f64) -> f64 {
+        let mut before: Vec<f32> = self.between(known_s - BACKGROUND_S, known_s).collect();
+        let threshold_db = match before.len() {
+            0 => MIN_VOICE_DB,
+            n => {
+                let rank = ((n as f64 * BACKGROUND_SHARE) as usize).min(n - 1);
+                let background_db = *before.select_nth_unstable_by(rank, f32::total_cmp).1;
+                (background_db.min(MAX_BACKGROUND_DB) + ABOVE_BACKGROUND_DB).max(MIN_VOICE_DB)
+            }
+        };
+        let n_voice = self.between(start_s, end_s).filter(|level_db| *level_db > threshold_db).count();
+        n_voice as f64 * self.n_block as f64 / self.rate
+    }
+
+    /// Forgets what no stretch from `start_s` on, in a window that ends after `known_s`, can ask for.
+    pub(crate) fn drop_before(&mut self, start_s: f64, known_s: f64) {
+        let block = self.block(start_s.min(known_s - BACKGROUND_S));
+        let n = block.saturating_sub(self.first).min(self.levels.len());
+        self.levels.drain(..n);
+        self.first += n;
+    }
+
+    /// The levels between two times.
+    fn between(&self, start_s: f64, end_s: f64) -> impl Iterator<Item = f32> {
+        let (start, end) = (self.block(start_s), self.block(end_s));
+        self.levels.iter().copied().skip(start.saturating_sub(self.first)).take(end.saturating_sub(start))
+    }
+
+    /// The first block that does not end before this time. A time on an edge between blocks, give or take its last bits,
+    /// belongs to the later one.
+    fn block(&self, time_s: f64) -> usize {
+        (time_s.max(0.0) * self.rate / self.n_block as f64 + 1e-6) as usize
+    }
+
+    fn close_block(&mut self) {
+        let (n, sum, squares) = std::mem::take(&mut self.open);
+        let mean = sum / n as f64;
+        // Without a constant offset, which no one hears.
+        let power = (squares / n as f64 - mean * mean).max(0.0);
+        let level_db = (10.0 * power.log10()) as f32;
+        self.levels.push_back(level_db.max(FLOOR_DB));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::noise;
+
+    const RATE: u32 = 8_000;
+
+    fn scaled(samples: &[f32], amplitude: f32) -> Vec<f32> {
+        samples.iter().map(|x| amplitude * x).collect()
+    }
+
+    fn heard(samples: &[f32]) -> Voice {
+        let mut voice = Voice::new(SampleRate(RATE));
+        voice.listen(samples);
+        voice.finish();
+        voice
+    }
+
+    #[test]
+    fn what_is_louder_than_the_background_is_voice() {
+        // 4 s of background at -44 dB (the effective value of uniform noise is its peak less 4.8 dB), with a second of
+        // something 30 dB louder in it.
+        let mut samples = scaled(&noise(4 * RATE as usize, 1), 0.011);
+        samples[8_000..16_000].iter_mut().for_each(|x| *x *= 30.0);
+        let voice = heard(&samples);
+        assert_eq!(voice.in_stretch(1.0, 2.0, 4.0), 1.0);
+        assert_eq!(voice.in_stretch(0.0, 4.0, 4.0), 1.0);
+        assert_eq!(voice.in_stretch(0.0, 1.0, 4.0), 0.0);
+        assert_eq!(voice.in_stretch(0.5, 1.25, 4.0), 0.25);
+    }
+
+    #[test]
+    fn noise_offsets_and_faint_sounds_are_no_voice() {
+        let n = 4 * RATE as usize;
+        for samples in [vec![0.0; n], vec![0.7; n], scaled(&noise(n, 1), 0.01), scaled(&noise(n, 1), 0.001)] {
+            assert_eq!(heard(&samples).in_stretch(0.0, 4.0, 4.0), 0.0);
+        }
+        // A burst that is far above its background, and below every voice.
+        let mut samples = vec![0.0; n];
+        samples[8_000..16_000].copy_from_slice(&scaled(&noise(8_000, 1), 0.001));
+        assert_eq!(heard(&samples).in_stretch(0.0, 4.0, 4.0), 0.0);
+    }
+
+    #[test]
+    fn a_loud_sound_is_voice_from_its_first_sample_on() {
+        assert_eq!(heard(&scaled(&noise(8_000, 1), 0.2)).in_stretch(0.0, 1.0, 1.0), 1.0);
+        assert_eq!(
+            heard(&[0.5, -0.5]).in_stretch(0.0, 1.0, 1.0),
+            0.01,
+            "a block need not be whole at the end"
+        );
+        assert_eq!(heard(&[]).in_stretch(0.0, 1.0, 1.0), 0.0);
+    }
+
+    #[test]
+    fn what_is_forgotten_was_not_needed() {
+        let samples = scaled(&noise(30 * RATE as usize, 1), 0.2);
+        let (whole, mut short) = (heard(&samples), heard(&samples));
+        short.drop_before(25.0, 26.0);
+        assert_eq!(short.levels.len(), 1_400, "from 16 s on");
+        assert_eq!(short.in_stretch(25.0, 26.0, 27.5), whole.in_stretch(25.0, 26.0, 27.5));
+        assert!(short.knows(30.0) && !short.knows(30.02));
+    }
+}
