@@ -10,9 +10,10 @@ use intone_train::cross_validate::{FoldProgress, FoldResult, cross_validate, pla
 use intone_train::leak;
 use intone_train::predictions::check_classes;
 use intone_train::report::{self, Evaluation, Report};
-use intone_train::split::Family;
+use intone_train::split::{Family, Part};
 use intone_train::train::RunOptions;
 
+use crate::evaluate::named;
 use crate::terminal::{complain, counting_bar};
 use crate::train::{DeviceName, Display, stop_on_ctrl_c};
 
@@ -109,9 +110,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         complain("stopped; the same command goes on from there");
         return Ok(ExitCode::FAILURE);
     };
+    let mut absent: Vec<String> = Vec::new();
+    for fold in args.protocol.folds(&corpus)? {
+        absent.extend(fold.absent_speakers(Part::Test, &corpus));
+    }
     let partial = if args.partial { " --partial" } else { "" };
     let evaluation = Evaluation {
-        protocol: args.protocol.to_string(),
+        protocol: named(&args.protocol.to_string(), &absent),
         part: "test".to_owned(),
         command: format!(
             "intone cross-validate CONFIG --data DIR --protocol {}{partial} --out RUN",

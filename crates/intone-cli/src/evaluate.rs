@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let evaluation = Evaluation {
             model: Some(model_name(args.model.as_deref())),
             model_sha256: Some(report::model_sha256(bytes.as_deref().unwrap_or(EMBEDDED_MODEL))),
-            protocol: protocol.to_string(),
+            protocol: named(&protocol.to_string(), &protocol.absent_speakers(args.part, &corpus)),
             part: args.part.to_string(),
             command: command(args, &protocol),
             checks: checks.clone(),
@@ -138,8 +138,8 @@ fn one_protocol(text: &str) -> anyhow::Result<Protocol> {
     match text.parse::<Family>()? {
         Family::One(protocol) => Ok(protocol),
         family => anyhow::bail!(
-            "split protocol '{family}' has several folds, and a model belongs to one of them: name that one \
-             (such as {family}/1), or train and test all with `intone cross-validate`"
+            "split protocol '{family}' has several folds, and a model belongs to one of them: name that one, as in \
+             emobox/1 or by-speaker/5/1, or train and test all with `intone cross-validate`"
         ),
     }
 }
@@ -170,8 +170,16 @@ fn look_for_leaks(
     Ok(vec![speakers, audio?])
 }
 
+/// The name of a protocol, and how much of it is missing.
+pub(crate) fn named(protocol: &str, absent: &[String]) -> String {
+    match absent.len() {
+        0 => protocol.to_owned(),
+        n => format!("{protocol}, without {n} of its speakers ({})", absent.join(", ")),
+    }
+}
+
 /// What was left out of the data, and what the protocol puts on no side.
-pub(crate) fn left_out(corpus: &Corpus, split: &Split) -> Vec<Excluded> {
+fn left_out(corpus: &Corpus, split: &Split) -> Vec<Excluded> {
     let mut excluded = report::excluded(corpus);
     let mut by_corpus: BTreeMap<&str, usize> = BTreeMap::new();
     for clip in split.left_out() {

@@ -6,9 +6,11 @@
 //! Files are `diaD_uttU`, as video or audio, in a folder for each part (`train_splits`, `dev_splits_complete`,
 //! `output_repeated_splits_test`). Labels and speakers are in `train_sent_emo.csv`, `dev_sent_emo.csv` and
 //! `test_sent_emo.csv`. The published parts share their speakers, so they are not set as [`Clip::part`](super::Clip::part):
-//! no split here could be made of them. Known faults: `dia125_utt3` of the training and `dia110_utt7` of the development
-//! part are damaged videos, which decoding tells; the test folder holds `final_videos_test...` copies, whose names are not
-//! those of utterances.
+//! no split here could be made of them.
+//!
+//! Known faults, from the issues of the repository: `dia125_utt3` of the training part cannot be decoded (39), `dia110_utt7`
+//! of the development part is missing (22), `dia38_utt4` and `dia220_utt0` of the test part go on for minutes (20), and
+//! videos without a row in the tables lie among the others (22): these are faults here, with their paths.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
