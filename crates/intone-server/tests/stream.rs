@@ -161,7 +161,7 @@ fn what_is_said_wrongly_ends_with_a_reason() {
 fn silence_on_the_line_and_too_many_streams_come_to_an_end() {
     RUNTIME.block_on(async {
         let limits =
-            Limits { idle: Duration::from_millis(200), streams: 1, stream_s: 2.0, ..Limits::default() };
+            Limits { idle: Duration::from_millis(1_500), streams: 1, stream_s: 2.0, ..Limits::default() };
         let server = Server::start(limited(limits)).await;
         let mut first = connect(&server).await;
         let error = connect_async(format!("ws://{}/v1/stream", server.address)).await.unwrap_err();
@@ -223,11 +223,16 @@ fn a_stop_finishes_what_runs() {
         // A request whose body is on its way.
         let body = wav(&babble(10.0, 150.0));
         let mut request = TcpStream::connect(server.address).await.unwrap();
-        let head =
-            format!("POST /v1/recognize HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST /v1/recognize HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         request.write_all(head.as_bytes()).await.unwrap();
+        // The service says when it begins to read.
+        let mut go_on = [0; 25];
+        request.read_exact(&mut go_on).await.unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
         request.write_all(&body[..body.len() / 2]).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
 
         let address = server.address;
         let stopped = tokio::spawn(server.stop());

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use intone::Recognizer;
-use intone_server::{App, Limits, Options};
+use intone::{AudioStream, Recognizer};
+use intone_server::{Answer, App, Limits, Options};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -146,4 +146,17 @@ pub(crate) fn wav(samples: &[f32]) -> Vec<u8> {
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../intone/tests/fixtures").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What the library says of a recording, as it should be written.
+pub(crate) fn expected(bytes: &[u8]) -> Value {
+    let mut stream = AudioStream::from_bytes(bytes).expect("as made here");
+    let scores = RECOGNIZER.recognize_stream(&mut stream).expect("as made here");
+    let warnings = stream.warnings().iter().map(ToString::to_string).collect();
+    text_and_back(&Answer::new(&scores, usize::MAX, warnings))
+}
+
+/// As text, and read again: `f32` and `f64` are written differently.
+pub(crate) fn text_and_back(value: &impl serde::Serialize) -> Value {
+    serde_json::from_str(&serde_json::to_string(value).expect("as made here")).expect("as made here")
 }
