@@ -45,7 +45,8 @@ pub struct Recognizer {
     classifier: Arc<dyn Classifier>,
 }
 
-/// The model file that is part of the library: the reference network, int8. Its card is `models/MODEL_CARD.md`.
+/// The model file that is part of the library: Whisper's smallest encoder, fine-tuned for emotions, int8. Its card is
+/// `models/MODEL_CARD.md`.
 pub const EMBEDDED_MODEL: &[u8] = include_bytes!("../models/default.safetensors");
 
 impl Recognizer {
