@@ -68,6 +68,7 @@ mod tests {
         config.training.warmup_steps = 0;
         let ModelConfig::Encoder(model) = &mut config.model else { panic!("{config:?}") };
         model.frozen_epochs = 4;
+        model.encoder_learning_rate = 3e-5;
         config
     }
 
