@@ -31,11 +31,12 @@ results: release
 	target/release/intone model card $(MODEL) --report runs/results/test/report.json -o runs/results/CARD.md
 
 # The page in headless Chromium, which needs node, npm and chromium; skipped without them, but not in continuous integration.
+# The program is the one that the tests were built with: `cargo build` would compile the framework again.
 BROWSER = crates/intone-server/browser
 
 browser: $(BROWSER)/node_modules/.package-lock.json
 	@if ! command -v node >/dev/null; then echo "skipped: the browser tests need node"; test -z "$$CI"; exit; fi; \
-	  cargo build --workspace --bins --locked && cd $(BROWSER) && npm test
+	  cargo test --workspace --locked --no-run && cd $(BROWSER) && npm test
 
 $(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
 	@if ! command -v npm >/dev/null; then echo "skipped: the browser tests need npm"; test -z "$$CI"; exit; fi; \
