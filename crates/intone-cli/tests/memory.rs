@@ -6,7 +6,7 @@ mod common;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
 
-use common::{Place, WavHeader, babble, wav_of};
+use common::{Place, WavHeader, babble, wav, wav_of};
 
 /// Half an hour at 8 kHz; decoded and resampled to the 22,050 Hz of the model it would take 159 MB.
 const DURATION_S: u32 = 1_800;
@@ -28,20 +28,33 @@ fn half_an_hour_is_recognised_in_bounded_memory() {
     file.write_all(&voice).unwrap();
     drop(file);
 
-    // After the long recording the program waits for standard input, and can be looked at.
+    let (line, peak_kb) = first_answer(&place, &["--model", "model.safetensors", "--jobs", "1", "long.wav"]);
+    let row: serde_json::Value = serde_json::from_str(&line).unwrap();
+    common::assert_answer(&row);
+    assert_eq!(row["duration_s"], f64::from(DURATION_S));
+    assert!(row["windows"].as_u64() > Some(1_000), "{row}");
+    assert!(peak_kb < LIMIT_KB, "{peak_kb} kB at the peak");
+}
+
+#[test]
+fn the_embedded_model_takes_little_memory() {
+    let place = Place::new();
+    place.file("one.wav", &wav(&babble(3.0, 150.0)));
+    let (line, peak_kb) = first_answer(&place, &["--jobs", "1", "one.wav"]);
+    common::assert_answer(&serde_json::from_str(&line).unwrap());
+    assert!(peak_kb < LIMIT_KB, "{peak_kb} kB at the peak");
+}
+
+/// The first line of `intone predict --format jsonl ARGS -`, and the most memory that it took until then, kilobytes.
+fn first_answer(place: &Place, args: &[&str]) -> (String, u64) {
+    // After the recording the program waits for standard input, and can be looked at.
     let mut child = Command::new(env!("CARGO_BIN_EXE_intone"))
         .current_dir(place.path(""))
-        .args([
-            "predict",
-            "--model",
-            "model.safetensors",
-            "--format",
-            "jsonl",
-            "--jobs",
-            "1",
-            "long.wav",
-            "-",
-        ])
+        // Each thread has memory of its own.
+        .env("RAYON_NUM_THREADS", "2")
+        .args(["predict", "--format", "jsonl"])
+        .args(args)
+        .arg("-")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -51,12 +64,6 @@ fn half_an_hour_is_recognised_in_bounded_memory() {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     drop(child.stdin.take());
     child.wait().unwrap();
-
-    let row: serde_json::Value = serde_json::from_str(&line).unwrap();
-    common::assert_answer(&row);
-    assert_eq!(row["duration_s"], f64::from(DURATION_S));
-    assert!(row["windows"].as_u64() > Some(1_000), "{row}");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak_kb: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(peak_kb < LIMIT_KB, "{peak_kb} kB at the peak");
+    (line, peak.trim().trim_end_matches(" kB").parse().unwrap())
 }
