@@ -58,12 +58,13 @@ fn first_answer(place: &Place, args: &[&str]) -> (String, u64) {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("the program starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let stdout = child.stdout.take().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut line).expect("an answer");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it waits");
     drop(child.stdin.take());
-    child.wait().unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    (line, peak.trim().trim_end_matches(" kB").parse().unwrap())
+    child.wait().expect("it ends");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+    (line, peak.trim().trim_end_matches(" kB").parse().expect("a number"))
 }
