@@ -1,21 +1,18 @@
 //! `intone cross-validate`: all folds of a protocol, trained and tested, and one report.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use intone_train::config::Config;
+use anyhow::Result;
 use intone_train::cross_validate::{FoldProgress, FoldResult, cross_validate, plan, write_all};
 use intone_train::leak;
 use intone_train::predictions::check_classes;
 use intone_train::report::{self, Evaluation, Report};
 use intone_train::split::{Family, Part};
-use intone_train::train::RunOptions;
 
 use crate::evaluate::named;
 use crate::terminal::{complain, counting_bar};
-use crate::train::{DeviceName, Display, stop_on_ctrl_c};
+use crate::train::{Display, Experiment, stop_on_ctrl_c};
 
 /// Train and test a model for every fold of a protocol
 ///
@@ -24,20 +21,8 @@ use crate::train::{DeviceName, Display, stop_on_ctrl_c};
 /// folds.csv are made of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The experiment: a TOML file such as configs/vgg.toml
-    config: PathBuf,
-
-    /// Settings that override the file, as in training.batch_size=16
-    #[arg(value_name = "KEY=VALUE")]
-    settings: Vec<String>,
-
-    /// Directories with the recordings, as for `intone train`
-    #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
-    data: Vec<PathBuf>,
-
-    /// The folder of the cross-validation
-    #[arg(long, value_name = "RUN")]
-    out: PathBuf,
+    #[command(flatten)]
+    experiment: Experiment,
 
     /// The folds: by-speaker/K[/SEED], sentence-and-speaker/K[/SEED], loso, emobox, luna-jimenez, cross-corpus, or one
     /// protocol as for `intone evaluate`
@@ -51,28 +36,12 @@ pub(crate) struct Args {
     /// Report also where a class has no test clips: UAR and macro-F1 are then those of the others
     #[arg(long)]
     missing_classes: bool,
-
-    /// Where computed features are kept between runs
-    #[arg(long, value_name = "DIR", default_value = ".cache/features")]
-    cache: PathBuf,
-
-    /// What computes
-    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
-    device: DeviceName,
-
-    /// Threads; the result does not depend on it [default: one for each core]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build_global().context("--threads")?;
-    }
-    let config = Config::load(&args.config, &args.settings)?;
-    let corpus = crate::data::read(&args.data)?;
-    let folds = plan(&config, &args.protocol, &corpus, &args.out, args.partial)?;
+    let (config, corpus) = args.experiment.begin()?;
+    let run = &args.experiment.out;
+    let folds = plan(&config, &args.protocol, &corpus, run, args.partial)?;
     if !args.missing_classes {
         check_classes(folds.iter().flat_map(|fold| fold.split.test()).map(|clip| clip.emotion))?;
     }
@@ -87,13 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ];
     let stop = stop_on_ctrl_c()?;
     let display = Display::new();
-    let options = RunOptions {
-        out: args.out.clone(),
-        cache: Some(args.cache.clone()),
-        resume: true,
-        device: args.device.device(),
-        test: true,
-    };
+    let options = args.experiment.options(true, true);
     let results = cross_validate(&folds, &options, &stop, &|progress| match progress {
         FoldProgress::Begin(fold) => display.say(&format!(
             "{}: {} clips to train on, {} to choose the epoch by, {} to test",
@@ -126,10 +89,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         excluded: report::excluded(&corpus),
         ..Evaluation::default()
     };
-    let report = write_all(&folds, &results, evaluation, &args.out, args.missing_classes)?;
+    let report = write_all(&folds, &results, evaluation, run, args.missing_classes)?;
     let mut out = io::stdout().lock();
     print(&results, &report, &mut out)?;
-    writeln!(out, "\n{}", args.out.join("report.html").display())?;
+    writeln!(out, "\n{}", run.join("report.html").display())?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use intone_train::config::Config;
+use intone_train::corpus::Corpus;
 use intone_train::split::{Part, Protocol, Split};
 use intone_train::train::{Device, Outcome, Progress, RunOptions, train};
 
@@ -19,10 +20,25 @@ use intone_train::train::{Device, Outcome, Progress, RunOptions, train};
 /// file of the epoch with the best validation accuracy) and, at the end, predictions.csv for the test speakers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    experiment: Experiment,
+
+    /// Go on with the run in --out
+    #[arg(long)]
+    resume: bool,
+
+    /// Do not look at the test speakers: for runs that recipes are chosen by
+    #[arg(long)]
+    no_test: bool,
+}
+
+/// What every command that trains is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Experiment {
     /// The experiment: a TOML file such as configs/vgg.toml
     config: PathBuf,
 
-    /// Settings that override the file, as in training.batch_size=16 or protocol=emobox/2
+    /// Settings that override the file, as in training.batch_size=16 or seed=2
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
 
@@ -32,15 +48,7 @@ pub(crate) struct Args {
 
     /// The folder of the run
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-
-    /// Go on with the run in --out
-    #[arg(long)]
-    resume: bool,
-
-    /// Do not look at the test speakers: for runs that recipes are chosen by
-    #[arg(long)]
-    no_test: bool,
+    pub(crate) out: PathBuf,
 
     /// Where computed features are kept between runs
     #[arg(long, value_name = "DIR", default_value = ".cache/features")]
@@ -55,9 +63,26 @@ pub(crate) struct Args {
     threads: Option<usize>,
 }
 
+impl Experiment {
+    /// Sets the number of threads, and reads the configuration and the recordings.
+    pub(crate) fn begin(&self) -> Result<(Config, Corpus)> {
+        if let Some(threads) = self.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global().context("--threads")?;
+        }
+        Ok((Config::load(&self.config, &self.settings)?, crate::data::read(&self.data)?))
+    }
+
+    /// Where a run happens.
+    pub(crate) fn options(&self, resume: bool, test: bool) -> RunOptions {
+        let device = self.device.device();
+        RunOptions { out: self.out.clone(), cache: Some(self.cache.clone()), resume, device, test }
+    }
+}
+
 /// A device that this program was built for.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum DeviceName {
+enum DeviceName {
     Cpu,
     #[cfg(feature = "vulkan")]
     Vulkan,
@@ -66,7 +91,7 @@ pub(crate) enum DeviceName {
 }
 
 impl DeviceName {
-    pub(crate) fn device(self) -> Device {
+    fn device(self) -> Device {
         match self {
             DeviceName::Cpu => Device::flex(),
             #[cfg(feature = "vulkan")]
@@ -78,25 +103,15 @@ impl DeviceName {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build_global().context("--threads")?;
-    }
-    let config = Config::load(&args.config, &args.settings)?;
-    let corpus = crate::data::read(&args.data)?;
+    let (config, corpus) = args.experiment.begin()?;
     let protocol: Protocol = config.protocol.parse()?;
     let split = protocol.split(&corpus)?;
     report_split(&split);
-    let options = RunOptions {
-        out: args.out.clone(),
-        cache: Some(args.cache.clone()),
-        resume: args.resume,
-        device: args.device.device(),
-        test: !args.no_test,
-    };
-    if args.resume && !args.out.join("checkpoint.safetensors").exists() {
-        bail!("{}: no checkpoint to resume from", args.out.display());
+    let out = &args.experiment.out;
+    if args.resume && !out.join("checkpoint.safetensors").exists() {
+        bail!("{}: no checkpoint to resume from", out.display());
     }
+    let options = args.experiment.options(args.resume, !args.no_test);
     let stop = stop_on_ctrl_c()?;
     let display = Display::new();
     let outcome = train(&config, &split, &options, &stop, &|progress| display.show(&progress))?;
@@ -136,7 +151,7 @@ fn report(outcome: &Outcome, args: &Args) {
         Outcome::Finished { best_epoch, validation, test } => {
             eprintln!(
                 "best epoch {best_epoch}; its model is {}",
-                args.out.join("best.safetensors").display()
+                args.experiment.out.join("best.safetensors").display()
             );
             for (part, scores) in [(Part::Validation, Some(validation)), (Part::Test, test.as_ref())] {
                 if let Some(scores) = scores {
