@@ -21,6 +21,35 @@ def inputs(n):
     return rng.random((n, N_MELS, N_FRAMES), dtype=np.float32), np.arange(n) % N_CLASSES
 
 
+def torch_step(network, x, y, optimizer, clip_norm=None):
+    import torch
+
+    loss_of = torch.nn.CrossEntropyLoss()
+
+    def step():
+        optimizer.zero_grad()
+        loss = loss_of(network(x), y)
+        loss.backward()
+        if clip_norm:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def torch_inference(network, x):
+    import torch
+
+    network.eval()
+
+    def infer():
+        with torch.inference_mode():
+            return network(x)
+
+    return infer
+
+
 def torch_work(what, channels_last):
     import torch
 
@@ -35,23 +64,8 @@ def torch_work(what, channels_last):
         x = x.to(memory_format=torch.channels_last)
     if what == "train":
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=channels_last)
-        loss_of = torch.nn.CrossEntropyLoss()
-
-        def step():
-            optimizer.zero_grad()
-            loss = loss_of(network(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss.item()
-
-        return step
-    network.eval()
-
-    def infer():
-        with torch.inference_mode():
-            return network(x)
-
-    return infer
+        return torch_step(network, x, y, optimizer)
+    return torch_inference(network, x)
 
 
 def torch_encoder_work(what):
@@ -65,24 +79,8 @@ def torch_encoder_work(what):
     network = torch_encoder()
     if what == "train-encoder":
         optimizer = torch.optim.AdamW(network.parameters(), lr=3e-5)
-        loss_of = torch.nn.CrossEntropyLoss()
-
-        def step():
-            optimizer.zero_grad()
-            loss = loss_of(network(x), y)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            return loss.item()
-
-        return step
-    network.eval()
-
-    def infer():
-        with torch.inference_mode():
-            return network(x)
-
-    return infer
+        return torch_step(network, x, y, optimizer, clip_norm=1.0)
+    return torch_inference(network, x)
 
 
 def keras_work(what):

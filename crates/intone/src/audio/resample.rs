@@ -148,7 +148,7 @@ struct Engine {
     n_skip: usize,
 }
 
-/// Engines without a signal. Planning one takes as long as converting a second of speech.
+/// Engines without a signal: filter and transforms are the same for every signal at these rates.
 static IDLE: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
 
 impl Engine {
