@@ -1,6 +1,6 @@
 # The one place for commands.
 
-.PHONY: check fmt lint tree test doc browser load release results
+.PHONY: check fmt lint tree test doc browser load release results shell deb
 
 DATA ?= ../shared/data
 MODEL ?= crates/intone/models/default.safetensors
@@ -48,3 +48,14 @@ load: $(BROWSER)/node_modules/.package-lock.json   ## the service under load, so
 
 release:                        ## target/release/intone
 	cargo build --release --locked
+
+shell: release                  ## manual pages and completions, in target/shell
+	mkdir -p target/shell
+	target/release/intone man --out target/shell/man1
+	target/release/intone completions bash > target/shell/intone.bash
+	target/release/intone completions zsh > target/shell/_intone
+	target/release/intone completions fish > target/shell/intone.fish
+
+# Needs cargo-deb: cargo install cargo-deb.
+deb: shell                      ## target/debian/intone_*.deb
+	cargo deb --no-build -p intone-cli

@@ -11,7 +11,7 @@ use intone_train::report::{self, Evaluation, Report};
 use intone_train::split::{Family, Part};
 
 use crate::evaluate::named;
-use crate::terminal::{complain, counting_bar};
+use crate::progress::{counting_bar, note};
 use crate::train::{Display, Experiment, stop_on_ctrl_c};
 
 /// Train and test a model for every fold of a protocol
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })?;
     display.finish();
     let Some(results) = results else {
-        complain("stopped; the same command goes on from there");
+        note("stopped; the same command goes on from there");
         return Ok(ExitCode::FAILURE);
     };
     let mut absent: Vec<String> = Vec::new();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use intone_train::corpus::{self, Corpus};
 
+use crate::progress::note;
 use crate::terminal::{complain, files};
 
 mod check;
@@ -38,7 +39,7 @@ pub(crate) fn read(roots: &[PathBuf]) -> anyhow::Result<Corpus> {
     }
     if !corpus.excluded.is_empty() {
         let n = files(corpus.excluded.len());
-        complain(format_args!("left out: {n}, for reasons that `intone data check` tells"));
+        note(format_args!("left out: {n}, for reasons that `intone data check` tells"));
     }
     Ok(corpus)
 }

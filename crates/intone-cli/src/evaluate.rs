@@ -16,7 +16,8 @@ use intone_train::robustness::{self, Robustness};
 use intone_train::split::{Family, Part, Protocol, Split};
 
 use crate::predict::recognizer;
-use crate::terminal::{complain, counting_bar};
+use crate::progress::counting_bar;
+use crate::terminal::complain;
 
 /// Measure a model on one side of a speaker-independent split
 ///

@@ -12,7 +12,7 @@ use intone::model::{Model, ModelFile};
 use intone::recognizer::EMBEDDED_MODEL;
 use intone_train::explain::{Evidence, occlusion, randomised, rank_correlation};
 
-use crate::features::picture::write_evidence;
+use crate::features::picture::{Format, write_evidence};
 
 /// Seed of the weights of the sanity check.
 const SEED: u64 = 1;
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// A recording of at most 30 s
     file: PathBuf,
 
-    /// Picture to write, PNG
+    /// Picture to write, FILE.png or FILE.svg
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 
@@ -46,6 +46,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    for path in [&args.out].into_iter().chain(&args.random_weights) {
+        format_of(path)?;
+    }
     let file = match &args.model {
         Some(path) => ModelFile::open(path)?,
         None => ModelFile::read(EMBEDDED_MODEL)?,
@@ -76,8 +79,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let draw = |path: &Path, evidence: &Evidence| {
         let write = || {
             let mut out = BufWriter::new(File::create(path)?);
-            write_evidence(&mut out, &log_mel, &evidence.values, front_end, duration_s)?;
-            out.flush()
+            write_evidence(&mut out, &log_mel, &evidence.values, front_end, duration_s, format_of(path)?)?;
+            anyhow::Ok(out.flush()?)
         };
         write().with_context(|| path.display().to_string())
     };
@@ -98,6 +101,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a picture of this name is.
+fn format_of(path: &Path) -> anyhow::Result<Format> {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    match ending.as_ref().and_then(|ending| ending.to_str()) {
+        Some("png") => Ok(Format::Png),
+        Some("svg") => Ok(Format::Svg),
+        _ => bail!("{}: expected a picture's name, FILE.png or FILE.svg", path.display()),
+    }
 }
 
 /// Where the strongest evidence lies.

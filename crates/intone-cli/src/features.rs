@@ -7,19 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use indicatif::{ParallelProgressIterator, ProgressBar, ProgressStyle};
+use indicatif::ParallelProgressIterator;
 use intone::audio::{Resampler, SampleRate};
 use intone::features::{Extractor, FrameStream, Frames, FrontEnd, LogMel};
 use rayon::prelude::*;
 
 use crate::inputs::{self, Input};
+use crate::progress::bar_for_many;
 use crate::terminal::complain;
 
 mod npy;
 pub(crate) mod picture;
-
-/// From this number of recordings on, a bar shows the progress.
-const MANY: usize = 10;
 
 /// Write the front end's output for other tools
 ///
@@ -75,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
 
-    let progress = progress_bar(jobs.len());
+    let progress = bar_for_many(jobs.len(), "recordings");
     let n_failed = jobs
         .par_iter()
         .progress_with(progress.clone())
@@ -266,15 +264,6 @@ impl Sink {
             }
         }
     }
-}
-
-/// Shown on a terminal only, which indicatif sees to.
-fn progress_bar(n: usize) -> ProgressBar {
-    if n < MANY {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}, {eta} left");
-    ProgressBar::new(n as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 #[cfg(test)]

@@ -13,8 +13,10 @@ mod inputs;
 mod listen;
 mod model;
 mod predict;
+mod progress;
 mod report;
 mod serve;
+mod shell;
 mod terminal;
 mod timeline;
 mod train;
@@ -26,8 +28,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Speech emotion recognition: audio in, emotions out.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "intone", version, propagate_version = true)]
 struct Cli {
+    #[command(flatten)]
+    telling: progress::Telling,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -46,10 +51,14 @@ enum Command {
     Features(features::Args),
     Data(data::Args),
     Model(model::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    cli.telling.begin();
+    let result = match cli.command {
         Command::Predict(args) => predict::run(&args),
         Command::Timeline(args) => timeline::run(&args),
         Command::Listen(args) => listen::run(&args),
@@ -62,6 +71,8 @@ fn main() -> ExitCode {
         Command::Features(args) => features::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Model(args) => model::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     match result {
         Ok(code) => code,

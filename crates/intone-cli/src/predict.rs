@@ -5,21 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use intone::Recognizer;
 
 use self::in_order::in_order;
 pub(crate) use self::output::shown;
 use self::output::{Answer, Format, Outcome, Report};
 use crate::inputs::{self, Input};
+use crate::progress::bar_for_many;
 use crate::terminal::{Style, complain};
 
 mod in_order;
 mod output;
-
-/// From this number of recordings on, a bar shows the progress.
-const MANY: usize = 10;
 
 /// Recognise the emotions in recordings
 ///
@@ -74,7 +72,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(args.format, Style::of_stdout(), labels.clone(), top, paths);
     let mut out = io::stdout().lock();
     report.begin(&mut out)?;
-    let progress = progress_bar(inputs.len());
+    let progress = bar_for_many(inputs.len(), "recordings");
     let mut n_failed = 0;
     let work = {
         let (inputs, embedding) = (inputs.clone(), args.embedding);
@@ -127,8 +125,11 @@ fn recognize(
     embedding: bool,
 ) -> Outcome {
     let answer = || -> anyhow::Result<Answer> {
+        let begin = Instant::now();
         let mut stream = input.open()?;
         let scores = recognizer.recognize_stream(&mut stream)?.restrict(labels)?;
+        let milliseconds = 1e3 * begin.elapsed().as_secs_f64();
+        log::info!("{}: {:.2} s of audio in {milliseconds:.1} ms", shown(&input.path), scores.duration_s);
         let warnings = stream.warnings().iter().map(ToString::to_string).collect();
         let embedding = embedding.then(|| scores.embedding().to_vec());
         Ok(Answer { embedding, ..Answer::new(&scores, top.unwrap_or(labels.len()), warnings) })
@@ -164,17 +165,5 @@ fn tell(format: Format, path: &Path, outcome: &Outcome) {
             complain(format_args!("intone: {}: {error}", shown(path)));
         }
         _ => {}
-    }
-}
-
-/// A bar on standard error, if that is a terminal and there is much to do.
-fn progress_bar(n_inputs: usize) -> ProgressBar {
-    if n_inputs < MANY {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(n_inputs as u64);
-    match ProgressStyle::with_template("{bar:30} {pos}/{len} recordings, {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use intone_server::{App, Limits, Options, serve};
 use tokio::net::TcpListener;
 
+use crate::progress::is_quiet;
 use crate::terminal::{complain, thousands};
 
 /// Serve a page to upload, record and listen live, and an HTTP API
@@ -40,10 +41,6 @@ pub(crate) struct Args {
     /// Let web pages of this origin show the page in a frame
     #[arg(long, value_name = "ORIGIN")]
     embed_in: Vec<String>,
-
-    /// No line for each request on standard error
-    #[arg(short, long)]
-    quiet: bool,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -131,7 +128,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         token: args.token.clone(),
         allow_origins: args.allow_origin.clone(),
         embed_in: args.embed_in.clone(),
-        log: !args.quiet,
+        log: !is_quiet(),
     };
     greet(address, &options)?;
     let in_time = runtime.block_on(serve(App::new(recognizer, options), listener, stop()));

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Text without control characters: a file's name must not move the cursor or change the colours.
@@ -27,15 +26,6 @@ pub(crate) fn thousands(n: usize) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A bar on standard error, if that is a terminal: how many of `n` clips are done.
-pub(crate) fn counting_bar(n: usize, what: &str) -> ProgressBar {
-    let bar = ProgressBar::new(n as u64);
-    match ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{eta}} left")) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 /// `1 file`, `7,442 files`.

@@ -1,6 +1,5 @@
 //! `intone train`: a configuration and corpora in, a model file out.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use intone_train::config::Config;
 use intone_train::corpus::Corpus;
 use intone_train::split::{Part, Protocol, Split};
 use intone_train::train::{Device, Outcome, Progress, RunOptions, train};
+
+use crate::progress::{bar, note};
 
 /// Train a model on labelled recordings
 ///
@@ -131,14 +132,10 @@ pub(crate) fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-#[expect(clippy::print_stderr, reason = "what a run tells goes beside the terminal's progress bar")]
 fn report_split(split: &Split) {
     for part in Part::ALL {
-        eprintln!(
-            "{part:<10} {:5} clips of {:2} speakers",
-            split.part(part).len(),
-            split.speakers(part).len()
-        );
+        let (n_clips, n_speakers) = (split.part(part).len(), split.speakers(part).len());
+        note(format_args!("{part:<10} {n_clips:5} clips of {n_speakers:2} speakers"));
     }
 }
 
@@ -172,13 +169,7 @@ pub(crate) struct Display {
 
 impl Display {
     pub(crate) fn new() -> Display {
-        let bar = ProgressBar::new(0);
-        if !std::io::stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        let style = ProgressStyle::with_template("{prefix:>10} [{bar:32}] {pos}/{len}  {msg}  {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-        Display { bar }
+        Display { bar: bar(Some(0), "{prefix:>10} {bar:32} {pos}/{len}  {msg}  {eta} left") }
     }
 
     pub(crate) fn finish(&self) {
@@ -186,9 +177,8 @@ impl Display {
     }
 
     /// A line above the bar.
-    #[expect(clippy::print_stderr, reason = "the log of a run that has no terminal")]
     pub(crate) fn say(&self, line: &str) {
-        if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+        self.bar.suspend(|| note(line));
     }
 
     pub(crate) fn show(&self, progress: &Progress) {

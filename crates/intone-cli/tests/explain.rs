@@ -9,7 +9,7 @@ fn an_answer_is_explained_and_random_weights_give_another_picture() {
     let place = Place::new();
     place.file("a.wav", &wav(&babble(1.5, 150.0)));
     let args =
-        ["explain", "a.wav", "--model", "model.safetensors", "--out", "a.png", "--random-weights", "r.png"];
+        ["explain", "a.wav", "--model", "model.safetensors", "--out", "a.png", "--random-weights", "r.svg"];
     let output = place.intone().args(args).output().unwrap();
     assert_no_panic(&output);
     assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
@@ -17,8 +17,13 @@ fn an_answer_is_explained_and_random_weights_give_another_picture() {
     let likeness: f64 =
         text.split("random weights: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(likeness.abs() < 0.7 && text.contains("strongest evidence for it"), "{text}");
-    let pictures = ["a.png", "r.png"].map(|name| std::fs::read(place.path(name)).unwrap());
-    assert!(pictures[0].starts_with(b"\x89PNG") && pictures[0] != pictures[1]);
+    assert!(std::fs::read(place.path("a.png")).unwrap().starts_with(b"\x89PNG"));
+    let svg = std::fs::read_to_string(place.path("r.svg")).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg:.80}");
+    assert!(
+        svg.contains("Time (s)</text>") && svg.contains("href=\"data:image/png;base64,iVBOR"),
+        "{svg:.900}"
+    );
 }
 
 #[test]
@@ -28,6 +33,9 @@ fn what_cannot_be_explained_is_said() {
     place.file("long.wav", &wav(&babble(40.0, 150.0)));
     place.file("silent.wav", &wav(&[0.0; 16_000]));
     place.file("bad.wav", b"no audio");
+    let args = ["explain", "--model", "model.safetensors", "a.wav", "--out", "x.gif"];
+    let output = place.intone().args(args).output().unwrap();
+    assert!(code(&output) == 2 && stderr(&output).contains("x.gif: expected a picture's name"));
     for (args, expected) in [
         (&["long.wav"][..], "expected at most 30 s to explain"),
         (&["silent.wav"], "silence"),

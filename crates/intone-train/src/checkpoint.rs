@@ -91,7 +91,9 @@ pub(crate) fn write(
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| broken(path, &e))?;
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, bytes).map_err(Error::io(&temporary))?;
-    std::fs::rename(&temporary, path).map_err(Error::io(path))
+    std::fs::rename(&temporary, path).map_err(Error::io(path))?;
+    log::debug!("{}: written", path.display());
+    Ok(())
 }
 
 /// Reads a checkpoint back.

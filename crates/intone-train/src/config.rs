@@ -81,6 +81,8 @@ pub struct EncoderModel {
     pub frozen_learning_rate: f64,
     /// The last block's step size in the epochs after them.
     pub encoder_learning_rate: f64,
+    /// The lowest blocks that stay as they are for good, with the convolutions below them. 0: all of it moves.
+    pub frozen_blocks: usize,
     /// Each block's step size as a share of that of the block above it; the convolutions lie below the first block.
     pub layer_decay: f64,
 }
@@ -189,6 +191,7 @@ impl Config {
                 frozen_epochs: 8,
                 frozen_learning_rate: 1e-3,
                 encoder_learning_rate: 2e-5,
+                frozen_blocks: 0,
                 layer_decay: 0.8,
             }),
             training: TrainingConfig {
@@ -321,7 +324,8 @@ impl ModelConfig {
                 share_below_1("model.dropout", model.dropout)?;
                 step_size("model.frozen_learning_rate", model.frozen_learning_rate)?;
                 step_size("model.encoder_learning_rate", model.encoder_learning_rate)?;
-                let decay = model.layer_decay;
+                let EncoderModel { frozen_blocks: n, n_blocks, layer_decay: decay, .. } = *model;
+                in_range("model.frozen_blocks", n, n <= n_blocks, "at most model.n_blocks")?;
                 in_range("model.layer_decay", decay, decay > 0.0 && decay <= 1.0, "above 0 and at most 1")?;
             }
         }

@@ -32,7 +32,23 @@ pub fn load_features(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Frames>> {
     let extractor = Extractor::new(front_end)?;
-    each_clip(clips, progress, &|clip| cached(clip, &extractor, cache))
+    let n_computed = AtomicUsize::new(0);
+    let load = |clip: &Clip| {
+        let path = cache.map(|dir| cache_path(dir, clip, front_end));
+        if let Some(frames) = path.as_deref().and_then(|path| read_cached(path, front_end.n_mels)) {
+            return Ok(frames);
+        }
+        n_computed.fetch_add(1, Ordering::Relaxed);
+        let frames = extractor.frames(&decode(&clip.path, front_end)?);
+        if let Some(path) = path {
+            write_cached(&path, &frames).map_err(Error::io(&path))?;
+        }
+        Ok(frames)
+    };
+    let features = each_clip(clips, progress, &load)?;
+    let n_computed = n_computed.into_inner();
+    log::info!("features of {} clips: {n_computed} computed, the others kept before", clips.len());
+    Ok(features)
 }
 
 /// The samples of every clip at the front end's rate, with silent ends cut as it says; `progress` is told how many are
@@ -70,19 +86,6 @@ fn each_clip<T: Send>(
         return Err(Error::Unreadable { n_failed, n_wanted: clips.len(), errors });
     }
     results.into_iter().collect()
-}
-
-fn cached(clip: &Clip, extractor: &Extractor, cache: Option<&Path>) -> Result<Frames> {
-    let n_mels = extractor.front_end().n_mels;
-    let path = cache.map(|dir| cache_path(dir, clip, extractor.front_end()));
-    if let Some(frames) = path.as_deref().and_then(|path| read_cached(path, n_mels)) {
-        return Ok(frames);
-    }
-    let frames = extractor.frames(&decode(&clip.path, extractor.front_end())?);
-    if let Some(path) = path {
-        write_cached(&path, &frames).map_err(Error::io(&path))?;
-    }
-    Ok(frames)
 }
 
 /// Decodes, resamples and trims one file.

@@ -185,11 +185,12 @@ impl Network {
     }
 
     fn encoder(config: &Config, encoder: &EncoderConfig, network: EncoderNetwork) -> Network {
-        let dropout = match &config.model {
-            ModelConfig::Encoder(model) => model.dropout,
-            ModelConfig::Vgg { .. } => 0.0,
+        let (dropout, n_frozen) = match &config.model {
+            ModelConfig::Encoder(model) => (model.dropout, model.frozen_blocks),
+            ModelConfig::Vgg { .. } => (0.0, 0),
         };
-        Network::Encoder { config: encoder.clone(), dropout, network: Box::new(network) }
+        let network = Box::new(network.freeze_lowest(n_frozen));
+        Network::Encoder { config: encoder.clone(), dropout, network }
     }
 
     fn tensors(&self) -> BTreeMap<String, Weights> {

@@ -217,6 +217,7 @@ impl Recognizer {
 
     pub(crate) fn with_classifier(meta: ModelMeta, classifier: Arc<dyn Classifier>) -> Result<Recognizer> {
         let extractor = Extractor::new(&meta.front_end)?;
+        log::info!("model: {:?}, classes {}", meta.architecture, meta.labels.join(", "));
         let labels = meta.labels.clone().into();
         Ok(Recognizer { meta: Arc::new(meta), labels, extractor, classifier })
     }

@@ -1,16 +1,16 @@
 //! `intone data check`: what lies under some folders, in numbers.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressStyle};
 use intone::Emotion;
 use intone_train::corpus::{self, AudioEntry, Entry, Inventory, PublishedEntry};
 
-use crate::terminal::{files, thousands};
+use crate::progress::bar;
+use crate::terminal::{Style, files, thousands};
 
 /// Show what is under some folders: clips, speakers, classes, hours, faults, and what is left out and why
 ///
@@ -57,10 +57,7 @@ const WIDTH: usize = 80;
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let corpus = corpus::read_roots(&args.roots)?;
     let survey = (!args.quick).then(|| {
-        let style = "{msg} {wide_bar} {pos}/{len}  {eta} left";
-        let bar = ProgressBar::new(corpus.clips.len() as u64).with_message("decoding");
-        // The template is a constant; the plain bar would do as well.
-        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = bar(Some(corpus.clips.len()), "decoding {wide_bar} {pos}/{len}  {eta} left");
         let survey = corpus::survey(&corpus.clips, &|| bar.inc(1));
         bar.finish_and_clear();
         survey
@@ -87,12 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 type Heading = fn(&str) -> String;
 
 fn bold_on_terminal() -> Heading {
-    let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if std::io::stdout().is_terminal() && !colourless {
-        |text| format!("\x1b[1m{text}\x1b[0m")
-    } else {
-        str::to_owned
-    }
+    if Style::of_stdout().colours { |text| format!("\x1b[1m{text}\x1b[0m") } else { str::to_owned }
 }
 
 /// The whole report, at most [`WIDTH`] columns wide where paths permit.

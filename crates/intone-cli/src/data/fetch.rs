@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use intone_train::Error;
 use intone_train::fetch::{self, Event, Options};
 
+use crate::progress::{bar, style};
 use crate::terminal::thousands;
 
 /// Download a corpus from its public source, verified by checksums; a run that was interrupted goes on
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Corpus::Ravdess => ("RAVDESS", fetch::ravdess),
         Corpus::CremaD => ("CREMA-D", fetch::crema_d),
     };
-    let bar = ProgressBar::no_length().with_message(title);
+    let bar = bar(None, "{msg} {spinner}").with_message(title);
     let fetched = fetch(&args.out, &options, &|event| show(&bar, &event));
     bar.finish_and_clear();
     let fetched = match fetched {
@@ -112,9 +113,4 @@ fn show(bar: &ProgressBar, event: &Event<'_>) {
         }
         _ => {}
     }
-}
-
-/// The templates are constants; the plain bar would do as well.
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use intone::features::{FrontEnd, LogMel};
 
-use self::canvas::{Canvas, Colour, Place};
+pub(crate) use self::canvas::Format;
+use self::canvas::{Canvas, Colour, Image, Place};
 use self::magma::MAGMA;
 
 mod canvas;
@@ -31,10 +32,6 @@ const MARK: usize = 9;
 const LABEL_GAP: usize = 8;
 /// The least distance of two marks on the time axis.
 const MIN_MARK_DISTANCE: f64 = 150.0;
-/// 240 pixels an inch: a clip of 3 s is 6.5 inches wide, as wide as the text of a page.
-const PIXELS_PER_METRE: u32 = 9_449;
-
-const WHITE: Colour = [255; 3];
 const BLACK: Colour = [0; 3];
 
 /// Frequencies worth a mark: octaves, where the scale is logarithmic.
@@ -48,9 +45,10 @@ pub(super) fn write(
     front_end: &FrontEnd,
     duration_s: f64,
 ) -> io::Result<()> {
-    let (mut canvas, width, _) = drawn(log_mel, front_end, duration_s);
-    colour_bar(&mut canvas, LEFT + width + BAR_GAP, front_end.top_db);
-    canvas.write_png(out, PIXELS_PER_METRE)
+    let plot = Plot::new(log_mel, front_end, duration_s);
+    let mut canvas = plot.with_axes(plot.spectrogram(front_end.top_db));
+    colour_bar(&mut canvas, LEFT + plot.width + BAR_GAP, front_end.top_db);
+    canvas.write(out, Format::Png)
 }
 
 /// Writes the spectrogram in grey with evidence over it, `[n_mels, n_frames]`, row-major: orange where it is above 0, blue
@@ -61,23 +59,24 @@ pub(crate) fn write_evidence(
     evidence: &[f32],
     front_end: &FrontEnd,
     duration_s: f64,
+    format: Format,
 ) -> io::Result<()> {
-    let (mut canvas, width, frames_per_pixel) = drawn(log_mel, front_end, duration_s);
-    let bands = Bands::new(front_end);
+    let plot = Plot::new(log_mel, front_end, duration_s);
     let n_frames = log_mel.n_frames();
     let most = evidence.iter().fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
     let db = log_mel.relative_db();
+    let mut image = Image::new(plot.width, PLOT_HEIGHT, BLACK);
     for y in 0..PLOT_HEIGHT {
-        let band = bands.at_height(PLOT_HEIGHT - 1 - y);
-        for x in 0..width {
-            let frame = ((x as f64 * frames_per_pixel + 0.5) as usize).min(n_frames - 1);
-            let at = band * n_frames + frame;
+        let band = plot.bands.at_height(PLOT_HEIGHT - 1 - y);
+        for x in 0..plot.width {
+            let at = band * n_frames + plot.frame_at(x);
             let shade = (1.0 + db[at] / front_end.top_db).clamp(0.0, 1.0);
-            canvas.set(LEFT + x, TOP + y, tinted(shade, evidence[at] / most));
+            image.set(x, y, tinted(shade, evidence[at] / most));
         }
     }
-    evidence_bar(&mut canvas, LEFT + width + BAR_GAP, most);
-    canvas.write_png(out, PIXELS_PER_METRE)
+    let mut canvas = plot.with_axes(image);
+    evidence_bar(&mut canvas, LEFT + plot.width + BAR_GAP, most);
+    canvas.write(out, format)
 }
 
 /// A shade of grey, in [0, 1], with evidence over it, in [-1, 1].
@@ -92,13 +91,20 @@ fn tinted(shade: f32, evidence: f32) -> Colour {
     tint.map(|tint| (grey * (1.0 - share) + tint * (0.6 + 0.4 * shade) * share).clamp(0.0, 255.0) as u8)
 }
 
+/// All colours, from that of 0 at the bottom to that of 1 at the top.
+fn bar(canvas: &mut Canvas, x: usize, colour: impl Fn(f32) -> Colour) {
+    let mut image = Image::new(BAR_WIDTH, PLOT_HEIGHT, BLACK);
+    for y in 0..PLOT_HEIGHT {
+        let colour = colour(1.0 - (y as f32 + 0.5) / PLOT_HEIGHT as f32);
+        (0..BAR_WIDTH).for_each(|x| image.set(x, y, colour));
+    }
+    canvas.image(x, TOP, image);
+    canvas.frame(x, TOP, BAR_WIDTH, PLOT_HEIGHT, LINE, BLACK);
+}
+
 /// From the evidence against, at the bottom, to that for the answer.
 fn evidence_bar(canvas: &mut Canvas, x: usize, most: f32) {
-    for y in 0..PLOT_HEIGHT {
-        let evidence = 1.0 - 2.0 * (y as f32 + 0.5) / PLOT_HEIGHT as f32;
-        canvas.fill(x, TOP + y, BAR_WIDTH, 1, tinted(0.5, evidence));
-    }
-    canvas.frame(x, TOP, BAR_WIDTH, PLOT_HEIGHT, LINE, BLACK);
+    bar(canvas, x, |share| tinted(0.5, 2.0 * share - 1.0));
     let (step, n_decimals) = nice_step(f64::from(most) / 3.0);
     let n_steps = (f64::from(most) / step * (1.0 + 1e-6)) as i32;
     for i in -n_steps..=n_steps {
@@ -114,46 +120,64 @@ fn evidence_bar(canvas: &mut Canvas, x: usize, most: f32) {
     canvas.text("Evidence (nats of log-odds)", right - 46, TOP + PLOT_HEIGHT / 2, Place::Upwards);
 }
 
-/// The spectrogram with its axes; its width in pixels, and the frames in a pixel.
-fn drawn(log_mel: &LogMel, front_end: &FrontEnd, duration_s: f64) -> (Canvas, usize, f64) {
-    let hop_s = front_end.hop_length as f64 / f64::from(front_end.sample_rate_hz);
-    // A clip of a few samples still has one frame to be seen.
-    let duration_s = duration_s.max(hop_s);
-    let width = ((duration_s * PIXELS_PER_SECOND) as usize).clamp(MIN_PLOT_WIDTH, MAX_PLOT_WIDTH);
-    let mut canvas = Canvas::new(LEFT + width + RIGHT, TOP + PLOT_HEIGHT + BOTTOM, WHITE);
-    let bands = Bands::new(front_end);
-    let frames_per_pixel = duration_s / hop_s / width as f64;
-    spectrogram(&mut canvas, log_mel, &bands, frames_per_pixel, width, front_end.top_db);
-    time_axis(&mut canvas, width, duration_s);
-    frequency_axis(&mut canvas, &bands, f64::from(front_end.fmin_hz), f64::from(front_end.fmax_hz));
-    (canvas, width, frames_per_pixel)
+/// Where a clip's spectrogram lies in the picture.
+struct Plot<'a> {
+    log_mel: &'a LogMel,
+    front_end: &'a FrontEnd,
+    bands: Bands,
+    duration_s: f64,
+    /// Pixels.
+    width: usize,
+    frames_per_pixel: f64,
 }
 
-fn spectrogram(
-    canvas: &mut Canvas,
-    log_mel: &LogMel,
-    bands: &Bands,
-    frames_per_pixel: f64,
-    width: usize,
-    top_db: f32,
-) {
-    let rows: Vec<usize> = (0..PLOT_HEIGHT).map(|y| bands.at_height(PLOT_HEIGHT - 1 - y)).collect();
-    let mut column = vec![0.0; log_mel.n_mels()];
-    let data = log_mel.relative_db();
-    for x in 0..width {
-        // Frames are centred on their time. Where several fall on one pixel, it shows their maximum: a short
-        // sound in a long recording stays visible.
-        let frame = |x: usize| ((x as f64 * frames_per_pixel + 0.5) as usize).min(log_mel.n_frames() - 1);
-        let frames = frame(x)..=frame(x + 1).saturating_sub(1).max(frame(x));
-        for (mel, value) in column.iter_mut().enumerate() {
-            let row = &data[mel * log_mel.n_frames()..][..log_mel.n_frames()];
-            *value = row[frames.clone()].iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        }
-        for (y, &row) in rows.iter().enumerate() {
-            canvas.set(LEFT + x, TOP + y, colour(column[row], top_db));
-        }
+impl<'a> Plot<'a> {
+    fn new(log_mel: &'a LogMel, front_end: &'a FrontEnd, duration_s: f64) -> Plot<'a> {
+        let hop_s = front_end.hop_length as f64 / f64::from(front_end.sample_rate_hz);
+        // A clip of a few samples still has one frame to be seen.
+        let duration_s = duration_s.max(hop_s);
+        let width = ((duration_s * PIXELS_PER_SECOND) as usize).clamp(MIN_PLOT_WIDTH, MAX_PLOT_WIDTH);
+        let frames_per_pixel = duration_s / hop_s / width as f64;
+        Plot { log_mel, front_end, bands: Bands::new(front_end), duration_s, width, frames_per_pixel }
     }
-    canvas.frame(LEFT, TOP, width, PLOT_HEIGHT, LINE, BLACK);
+
+    /// The frame that a pixel shows: frames are centred on their time.
+    fn frame_at(&self, x: usize) -> usize {
+        ((x as f64 * self.frames_per_pixel + 0.5) as usize).min(self.log_mel.n_frames() - 1)
+    }
+
+    fn spectrogram(&self, top_db: f32) -> Image {
+        let rows: Vec<usize> = (0..PLOT_HEIGHT).map(|y| self.bands.at_height(PLOT_HEIGHT - 1 - y)).collect();
+        let (n_mels, n_frames) = (self.log_mel.n_mels(), self.log_mel.n_frames());
+        let mut image = Image::new(self.width, PLOT_HEIGHT, BLACK);
+        let mut column = vec![0.0; n_mels];
+        let data = self.log_mel.relative_db();
+        for x in 0..self.width {
+            // Where several frames fall on one pixel, it shows their maximum: a short sound in a long recording stays
+            // visible.
+            let first = self.frame_at(x);
+            let frames = first..=self.frame_at(x + 1).saturating_sub(1).max(first);
+            for (mel, value) in column.iter_mut().enumerate() {
+                let row = &data[mel * n_frames..][..n_frames];
+                *value = row[frames.clone()].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            }
+            for (y, &row) in rows.iter().enumerate() {
+                image.set(x, y, colour(column[row], top_db));
+            }
+        }
+        image
+    }
+
+    /// A picture of this image, in a frame and with axes.
+    fn with_axes(&self, image: Image) -> Canvas {
+        let mut canvas = Canvas::new(LEFT + self.width + RIGHT, TOP + PLOT_HEIGHT + BOTTOM);
+        canvas.image(LEFT, TOP, image);
+        canvas.frame(LEFT, TOP, self.width, PLOT_HEIGHT, LINE, BLACK);
+        time_axis(&mut canvas, self.width, self.duration_s);
+        let (low, high) = (f64::from(self.front_end.fmin_hz), f64::from(self.front_end.fmax_hz));
+        frequency_axis(&mut canvas, &self.bands, low, high);
+        canvas
+    }
 }
 
 fn time_axis(canvas: &mut Canvas, width: usize, duration_s: f64) {
@@ -178,11 +202,7 @@ fn frequency_axis(canvas: &mut Canvas, bands: &Bands, fmin_hz: f64, fmax_hz: f64
 }
 
 fn colour_bar(canvas: &mut Canvas, x: usize, top_db: f32) {
-    for y in 0..PLOT_HEIGHT {
-        let db = -top_db * (y as f32 + 0.5) / PLOT_HEIGHT as f32;
-        canvas.fill(x, TOP + y, BAR_WIDTH, 1, colour(db, top_db));
-    }
-    canvas.frame(x, TOP, BAR_WIDTH, PLOT_HEIGHT, LINE, BLACK);
+    bar(canvas, x, |share| colour(top_db * (share - 1.0), top_db));
     let (step, n_decimals) = nice_step(f64::from(top_db) / 6.0);
     for i in 0..=(f64::from(top_db) / step * (1.0 + 1e-6)) as usize {
         let below = i as f64 * step;

@@ -327,7 +327,10 @@ pub fn read_roots(roots: &[PathBuf]) -> Result<Corpus> {
             });
         }
     }
-    Ok(draft.finish())
+    let corpus = draft.finish();
+    let (n_excluded, n_faults) = (corpus.excluded.len(), corpus.faults.len());
+    log::info!("{} clips, {n_excluded} left out, {n_faults} with faults", corpus.clips.len());
+    Ok(corpus)
 }
 
 /// Sorts the files of one directory among the readers.

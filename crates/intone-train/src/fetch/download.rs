@@ -130,6 +130,7 @@ impl<'a> Downloader<'a> {
                 request = request.header(header::RANGE, format!("bytes={have}-"));
             }
             let response = request.call().map_err(|error| passing(http_error(url, &error.to_string())))?;
+            log::debug!("GET {url} from byte {have}: {}", response.status());
             let start = match response.status() {
                 StatusCode::OK => 0,
                 StatusCode::PARTIAL_CONTENT if have > 0 => have,

@@ -134,6 +134,8 @@ impl AudioStream {
             path: None,
         };
         if stream.decode_chunk()? {
+            let codec = stream.decoder.codec_info().short_name;
+            log::debug!("{codec}, {} Hz, {} channels", stream.sample_rate.0, stream.n_channels);
             return Ok(stream);
         }
         Err(match stream.damage {

@@ -1,7 +1,18 @@
-//! A canvas to draw on: rectangles and text.
+//! A canvas to draw on: rectangles, text and images, which become a PNG or an SVG file.
 
 use std::io::{self, Write};
-use std::sync::LazyLock;
+
+use self::raster::Raster;
+
+mod raster;
+mod svg;
+
+/// Pixels in a metre and in an inch of paper: a clip of 3 s is 6.5 inches wide, as wide as the text of a page.
+const PIXELS_PER_METRE: u32 = 9_449;
+const PIXELS_PER_INCH: f64 = 240.0;
+
+/// Height of the digits above the baseline, pixels.
+const DIGIT_HEIGHT: isize = 19;
 
 /// Red, green, blue.
 pub(super) type Colour = [u8; 3];
@@ -19,29 +30,72 @@ pub(super) enum Place {
     Upwards,
 }
 
-/// A picture in memory, `[height, width, 3]`. What lies outside is not drawn.
-pub(super) struct Canvas {
+/// What a picture can become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Png,
+    Svg,
+}
+
+/// Pixels, `[height, width, 3]`.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
     width: usize,
     height: usize,
     pixels: Vec<u8>,
 }
 
-impl Canvas {
-    pub(super) fn new(width: usize, height: usize, background: Colour) -> Canvas {
-        Canvas { width, height, pixels: background.repeat(width * height) }
+impl Image {
+    pub(super) fn new(width: usize, height: usize, background: Colour) -> Image {
+        Image { width, height, pixels: background.repeat(width * height) }
     }
 
+    /// What lies outside is not drawn.
     pub(super) fn set(&mut self, x: usize, y: usize, colour: Colour) {
-        self.fill(x, y, 1, 1, colour);
+        if x < self.width && y < self.height {
+            self.pixels[(y * self.width + x) * 3..][..3].copy_from_slice(&colour);
+        }
+    }
+
+    fn write_png(&self, out: impl Write) -> io::Result<()> {
+        let mut encoder = png::Encoder::new(out, self.width as u32, self.height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_pixel_dims(Some(png::PixelDimensions {
+            xppu: PIXELS_PER_METRE,
+            yppu: PIXELS_PER_METRE,
+            unit: png::Unit::Meter,
+        }));
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.pixels)?;
+        Ok(writer.finish()?)
+    }
+}
+
+/// Something that was drawn; coordinates are pixels from the left upper corner.
+#[derive(Debug, Clone)]
+enum Element {
+    Fill { x: usize, y: usize, width: usize, height: usize, colour: Colour },
+    Text { x: usize, y: usize, place: Place, text: String },
+    Image { x: usize, y: usize, image: Image },
+}
+
+/// A white picture, and what was drawn on it, in this order.
+#[derive(Debug, Clone)]
+pub(super) struct Canvas {
+    width: usize,
+    height: usize,
+    elements: Vec<Element>,
+}
+
+impl Canvas {
+    pub(super) fn new(width: usize, height: usize) -> Canvas {
+        Canvas { width, height, elements: Vec::new() }
     }
 
     /// A filled rectangle with its left upper corner at (`x`, `y`).
     pub(super) fn fill(&mut self, x: usize, y: usize, width: usize, height: usize, colour: Colour) {
-        for y in y..(y + height).min(self.height) {
-            for x in x..(x + width).min(self.width) {
-                self.pixels[(y * self.width + x) * 3..][..3].copy_from_slice(&colour);
-            }
-        }
+        self.elements.push(Element::Fill { x, y, width, height, colour });
     }
 
     /// Lines around a rectangle, outside of it.
@@ -63,150 +117,18 @@ impl Canvas {
 
     /// Black text at `place` of the point (`x`, `y`).
     pub(super) fn text(&mut self, text: &str, x: usize, y: usize, place: Place) {
-        let (x, y, length) = (x as isize, y as isize, text.chars().map(advance).sum::<isize>());
-        // The beginning of the baseline.
-        let (mut x, mut y) = match place {
-            Place::Below => (x - length / 2, y + DIGIT_HEIGHT),
-            Place::LeftOf => (x - length, y + DIGIT_HEIGHT / 2),
-            Place::RightOf => (x, y + DIGIT_HEIGHT / 2),
-            Place::Upwards => (x + DIGIT_HEIGHT, y + length / 2),
-        };
-        for character in text.chars() {
-            let upwards = place == Place::Upwards;
-            for_each_pixel_of(character, |dx, dy, ink| {
-                let (dx, dy) = if upwards { (dy, -dx) } else { (dx, dy) };
-                self.darken(x + dx, y + dy, ink);
-            });
-            if upwards {
-                y -= advance(character)
-            } else {
-                x += advance(character)
-            };
+        self.elements.push(Element::Text { x, y, place, text: text.to_owned() });
+    }
+
+    /// An image with its left upper corner at (`x`, `y`).
+    pub(super) fn image(&mut self, x: usize, y: usize, image: Image) {
+        self.elements.push(Element::Image { x, y, image });
+    }
+
+    pub(super) fn write(&self, out: impl Write, format: Format) -> io::Result<()> {
+        match format {
+            Format::Png => Raster::new(self).0.write_png(out),
+            Format::Svg => svg::write(self, out),
         }
-    }
-
-    fn darken(&mut self, x: isize, y: isize, ink: u8) {
-        let (Ok(x), Ok(y)) = (usize::try_from(x), usize::try_from(y)) else { return };
-        if x < self.width && y < self.height {
-            for part in &mut self.pixels[(y * self.width + x) * 3..][..3] {
-                *part = (u16::from(*part) * u16::from(255 - ink) / 255) as u8;
-            }
-        }
-    }
-
-    pub(super) fn write_png(&self, out: impl Write, pixels_per_metre: u32) -> io::Result<()> {
-        let mut encoder = png::Encoder::new(out, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_pixel_dims(Some(png::PixelDimensions {
-            xppu: pixels_per_metre,
-            yppu: pixels_per_metre,
-            unit: png::Unit::Meter,
-        }));
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.pixels)?;
-        Ok(writer.finish()?)
-    }
-}
-
-// The font: DejaVu Sans 2.37 at 26 pixels, drawn by reference/label_font.py, which describes the layout.
-const FONT: &[u8] = include_bytes!("font.png");
-const CELL_WIDTH: usize = 32;
-const CELL_HEIGHT: usize = 34;
-const CELLS_IN_A_ROW: usize = 16;
-const CELL_MARGIN: isize = 2;
-const CELL_BASELINE: isize = 26;
-/// Height of the digits above the baseline, pixels.
-const DIGIT_HEIGHT: isize = 19;
-/// Advance widths, pixels.
-const ADVANCES: [u8; 96] = [
-    8, 10, 12, 22, 17, 25, 20, 7, 10, 10, 13, 22, 8, 9, 8, 9, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 9, 9,
-    22, 22, 22, 14, 26, 18, 18, 18, 20, 16, 15, 20, 20, 8, 8, 17, 14, 22, 19, 20, 16, 20, 18, 16, 16, 19, 18,
-    26, 18, 16, 18, 10, 9, 10, 22, 13, 13, 16, 16, 14, 16, 16, 9, 16, 16, 7, 7, 15, 7, 25, 16, 16, 16, 16,
-    11, 14, 10, 16, 15, 21, 15, 15, 14, 17, 9, 17, 22, 22,
-];
-
-/// Where a character stands in the font; what it does not have is shown as a question mark.
-fn cell(character: char) -> usize {
-    match character {
-        ' '..='~' => character as usize - ' ' as usize,
-        '\u{2212}' => ADVANCES.len() - 1,
-        _ => cell('?'),
-    }
-}
-
-fn advance(character: char) -> isize {
-    isize::from(ADVANCES[cell(character)])
-}
-
-/// Calls `draw(dx, dy, ink)` for each pixel of a glyph that has ink; (0, 0) is the beginning of its baseline.
-fn for_each_pixel_of(character: char, mut draw: impl FnMut(isize, isize, u8)) {
-    let (left, top) =
-        (cell(character) % CELLS_IN_A_ROW * CELL_WIDTH, cell(character) / CELLS_IN_A_ROW * CELL_HEIGHT);
-    for y in 0..CELL_HEIGHT {
-        for x in 0..CELL_WIDTH {
-            let ink = GLYPHS[(top + y) * CELLS_IN_A_ROW * CELL_WIDTH + left + x];
-            if ink > 0 {
-                draw(x as isize - CELL_MARGIN, y as isize - CELL_BASELINE, ink);
-            }
-        }
-    }
-}
-
-/// The pixels of the font, 255 for ink.
-static GLYPHS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut reader =
-        png::Decoder::new(io::Cursor::new(FONT)).read_info().expect("the embedded font is a PNG");
-    let mut pixels = vec![0; reader.output_buffer_size().expect("the embedded font is small")];
-    reader.next_frame(&mut pixels).expect("the embedded font is whole");
-    pixels
-});
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The box around the ink: left, top, right, bottom.
-    fn ink_box(canvas: &Canvas) -> [usize; 4] {
-        let inked: Vec<(usize, usize)> = (0..canvas.width * canvas.height)
-            .filter(|i| canvas.pixels[i * 3] < 128)
-            .map(|i| (i % canvas.width, i / canvas.width))
-            .collect();
-        let (xs, ys) = (|| inked.iter().map(|p| p.0), || inked.iter().map(|p| p.1));
-        [xs().min().unwrap(), ys().min().unwrap(), xs().max().unwrap(), ys().max().unwrap()]
-    }
-
-    #[test]
-    fn text_stands_where_it_should() {
-        assert_eq!(GLYPHS.len(), 96 * CELL_WIDTH * CELL_HEIGHT);
-        for (place, middle) in [
-            (Place::Below, [100, 110]),
-            (Place::LeftOf, [66, 100]),
-            (Place::RightOf, [134, 100]),
-            (Place::Upwards, [110, 100]),
-        ] {
-            let mut canvas = Canvas::new(200, 200, [255; 3]);
-            canvas.text("8008", 100, 100, place);
-            let [left, top, right, bottom] = ink_box(&canvas);
-            let (width, height) = (right - left + 1, bottom - top + 1);
-            let (along, across) = if place == Place::Upwards { (height, width) } else { (width, height) };
-            assert!(
-                (60..=68).contains(&along) && (18..=20).contains(&across),
-                "{place:?}: {along} x {across}"
-            );
-            for (got, want) in [(left + right) / 2, (top + bottom) / 2].into_iter().zip(middle) {
-                assert!(usize::abs_diff(got, want) <= 2, "{place:?}: {got} instead of {want}");
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_is_drawn_outside() {
-        let mut canvas = Canvas::new(10, 10, [255; 3]);
-        canvas.text("WWW", 5, 5, Place::LeftOf);
-        canvas.text("WWW", 5, 5, Place::Upwards);
-        canvas.fill(8, 8, 100, 100, [0; 3]);
-        assert_eq!(canvas.pixels.len(), 300);
-        assert_eq!(canvas.pixels[297..], [0; 3]);
     }
 }

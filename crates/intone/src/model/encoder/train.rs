@@ -196,6 +196,22 @@ impl EncoderNetwork {
         })
     }
 
+    /// Keeps the convolutions and the lowest `n` blocks as they are: they have no gradient from here on, which
+    /// saves its computation. With `n` of 0 all moves, the convolutions too.
+    pub fn freeze_lowest(mut self, n: usize) -> EncoderNetwork {
+        if n > 0 {
+            self.conv1 = self.conv1.no_grad();
+            self.conv2 = self.conv2.no_grad();
+            self.blocks = self
+                .blocks
+                .into_iter()
+                .enumerate()
+                .map(|(i, b)| if i < n { b.no_grad() } else { b })
+                .collect();
+        }
+        self
+    }
+
     /// All tensors, as they lie in a model file.
     pub fn to_tensors(&self, config: &EncoderConfig) -> BTreeMap<String, Weights> {
         let shaped = tensors(config).into_iter().zip(read_all(self)).map(|((name, shape), mut data)| {
@@ -551,6 +567,29 @@ mod tests {
         let mut more = tensors.clone();
         more.insert("extra".into(), Weights { shape: vec![1], data: vec![0.0] });
         assert!(EncoderNetwork::from_tensors(&config, more, &device).is_err());
+    }
+
+    #[test]
+    fn frozen_blocks_have_no_gradient_and_the_others_the_same_one() {
+        let config = small();
+        let device = Device::flex().autodiff();
+        let mut draw = noise(5);
+        let window: Vec<f32> = (0..config.n_mels * 20).map(|_| draw()).collect();
+        let batch = ClipBatch::new([&window[..]], config.n_mels);
+        let gradients = |n_frozen: usize| {
+            let mut network = network(&config, &device).freeze_lowest(n_frozen);
+            let mut gradients = network.forward(&config, &batch, 0.0, 0).square().sum().backward();
+            let mut all = BTreeMap::new();
+            network.update(&mut gradients, &config, &mut |parameters| {
+                all.extend(parameters.iter().map(|p| (p.name.clone(), p.gradient.clone())));
+            });
+            all
+        };
+        let mut all = gradients(0);
+        assert!(all.contains_key("conv1.weight"));
+        all.retain(|name, _| !name.starts_with("conv") && !name.starts_with("blocks.0."));
+        assert_eq!(gradients(1), all);
+        assert!(all.contains_key("blocks.1.mlp.up.weight"));
     }
 
     #[test]
