@@ -1,11 +1,11 @@
 # The one place for commands.
 
-.PHONY: check fmt lint tree test doc browser load release results shell deb
+.PHONY: check fmt lint tree test doc examples browser load release results shell deb
 
 DATA ?= ../shared/data
 MODEL ?= crates/intone/models/default.safetensors
 
-check: fmt lint tree doc test browser   ## everything that must hold before a commit
+check: fmt lint tree doc test examples browser   ## everything that must hold before a commit
 
 fmt:
 	cargo fmt --all --check
@@ -24,6 +24,13 @@ test:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# The examples run, they do not only compile.
+examples:
+	cargo build --workspace --examples --locked
+	target/debug/examples/classify samples/hello.wav samples/rain.wav
+	target/debug/examples/stream samples/station.wav
+	target/debug/examples/custom_corpus
 
 # Evaluates a model on the test speakers and under changed clips, and fills in its card.
 results: release

@@ -28,6 +28,7 @@ TASKS = {
     "infer": (["torch", "torch-channels-last", "keras", "onnxruntime"], ["stock", "keep"], 20),
     "infer32": (["torch", "torch-channels-last", "keras", "onnxruntime"], ["stock", "keep"], 2),
     "train-encoder": (["torch"], ["stock", "keep"], 1),
+    "train-encoder-bf16": (["torch"], ["stock", "keep"], 1),  # PyTorch under autocast
     "encoder": (["torch"], ["stock", "keep"], 20),  # ours from the audio on, PyTorch from the features on
     "front-end": (["librosa"], ["stock"], 20),
 }

@@ -1,7 +1,7 @@
 """One peer's side of the comparison: prepares its work, then does it once for each line on standard input and answers
 with the milliseconds it took. `compare.py` starts it.
 
-usage: peer.py torch|torch-channels-last|keras|onnxruntime|librosa train|infer|infer32|train-encoder|encoder|front-end
+usage: peer.py torch|torch-channels-last|keras|onnxruntime|librosa train|infer|infer32|train-encoder|train-encoder-bf16|encoder|front-end
 """
 
 import os
@@ -21,14 +21,15 @@ def inputs(n):
     return rng.random((n, N_MELS, N_FRAMES), dtype=np.float32), np.arange(n) % N_CLASSES
 
 
-def torch_step(network, x, y, optimizer, clip_norm=None):
+def torch_step(network, x, y, optimizer, clip_norm=None, bf16=False):
     import torch
 
     loss_of = torch.nn.CrossEntropyLoss()
 
     def step():
         optimizer.zero_grad()
-        loss = loss_of(network(x), y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = loss_of(network(x), y)
         loss.backward()
         if clip_norm:
             torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
@@ -74,12 +75,13 @@ def torch_encoder_work(what):
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(1)
-    n = 16 if what == "train-encoder" else 1
+    train = what.startswith("train-encoder")
+    n = 16 if train else 1
     x, y = torch.randn(n, 80, 300), torch.arange(n) % N_CLASSES
     network = torch_encoder()
-    if what == "train-encoder":
+    if train:
         optimizer = torch.optim.AdamW(network.parameters(), lr=3e-5)
-        return torch_step(network, x, y, optimizer, clip_norm=1.0)
+        return torch_step(network, x, y, optimizer, clip_norm=1.0, bf16=what.endswith("bf16"))
     return torch_inference(network, x)
 
 

@@ -1,6 +1,6 @@
 //! Our side of the comparison with other frameworks; `reference/bench/compare.py` starts it and asks for rounds.
 //!
-//! `peer train|infer|infer32|front-end` prepares its work, then, for each line on standard input, does it once and answers
+//! `peer train|infer|infer32|train-encoder|train-encoder-bf16|encoder|front-end` prepares its work, then, for each line on standard input, does it once and answers
 //! with the milliseconds it took. The allocator is the system's, so that both sides can be given the same settings.
 
 use std::io::{BufRead, Write};
@@ -11,6 +11,7 @@ use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, FrontEnd};
 use intone::model::{Model, ModelFile, ModelMeta};
 use intone_train::Config;
+use intone_train::config::{ModelConfig, Products};
 use intone_train::learner::{Inputs, Learner};
 use intone_train::phase::Phase;
 use intone_train::train::Device;
@@ -54,8 +55,10 @@ fn work(what: &str) -> Box<dyn FnMut()> {
             let windows = noise(n * window);
             Box::new(move || assert_eq!(model.logits(&windows, n).expect("whole windows").len(), n * 6))
         }
-        "train-encoder" => {
-            let config = Config::whisper_tiny();
+        "train-encoder" | "train-encoder-bf16" => {
+            let mut config = Config::whisper_tiny();
+            let ModelConfig::Encoder(model) = &mut config.model else { unreachable!("it has an encoder") };
+            model.products = if what == "train-encoder" { Products::F32 } else { Products::Bf16 };
             let mut learner = Learner::new(&config, &Device::flex()).expect("it is trained here");
             let window = ENCODER_FRAMES * config.front_end.n_mels;
             let windows: Vec<Vec<f32>> = noise(16 * window).chunks(window).map(<[f32]>::to_vec).collect();
@@ -91,7 +94,7 @@ fn work(what: &str) -> Box<dyn FnMut()> {
                 assert_eq!(extractor.log_mel(audio.samples()).data().len(), front_end.window_len());
             })
         }
-        other => panic!("expected train, infer, infer32, train-encoder, encoder or front-end, got {other}"),
+        other => panic!("expected a task of reference/bench/compare.py, got {other}"),
     }
 }
 

@@ -85,6 +85,18 @@ pub struct EncoderModel {
     pub frozen_blocks: usize,
     /// Each block's step size as a share of that of the block above it; the convolutions lie below the first block.
     pub layer_decay: f64,
+    /// What the matrix products of the encoder are computed in once it moves.
+    pub products: Products,
+}
+
+/// Numbers of matrix products in training. Weights, sums, and all else, are in single precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Products {
+    /// Single precision.
+    F32,
+    /// Factors rounded to bfloat16, on processors that have instructions for it; single precision on others.
+    Bf16,
 }
 
 /// The training loop.
@@ -193,6 +205,7 @@ impl Config {
                 encoder_learning_rate: 2e-5,
                 frozen_blocks: 0,
                 layer_decay: 0.8,
+                products: Products::F32,
             }),
             training: TrainingConfig {
                 batch_size: 16,
@@ -471,6 +484,8 @@ mod tests {
             ("[model]\nname = 'encoder'\nwidth = 100", vec![], "width"),
             ("[model]\nname = 'encoder'\nchannels = [32]", vec![], "channels"),
             ("[training]\nschedule = 'linear'", vec![], "linear"),
+            ("[model]\nname = 'encoder'\nproducts = 'f16'", vec![], "f16"),
+            ("[model]\nname = 'encoder'\nfrozen_blocks = 5", vec![], "model.frozen_blocks"),
             ("[training]\nvote_share = 1.5", vec![], "training.vote_share"),
             ("[front_end]\nn_fft = 0", vec![], "n_fft"),
             ("seed = ", vec![], "experiment.toml"),

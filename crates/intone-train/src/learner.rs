@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use intone::Error as IntoneError;
-use intone::model::encoder::{ClipBatch, EncoderNetwork, FrozenClip, FrozenEncoder};
+use intone::model::encoder::{ClipBatch, EncoderNetwork, FrozenClip, FrozenEncoder, ProductPrecision};
 use intone::model::vgg::{DropoutRates, Vgg};
 use intone::model::{
     Architecture, EncoderConfig, Tensor as Weights, Update, Values, VggConfig, WhisperEncoder,
 };
 
-use crate::config::{Config, EncoderModel, ModelConfig};
+use crate::config::{Config, EncoderModel, ModelConfig, Products};
 use crate::error::{Error, Result};
 use crate::optimizer::Optimizer;
 use crate::phase::Phase;
@@ -31,7 +31,7 @@ pub struct Learner {
 #[derive(Debug, Clone)]
 enum Network {
     Vgg { config: VggConfig, dropout: DropoutRates, network: Box<Vgg> },
-    Encoder { config: EncoderConfig, dropout: f64, network: Box<EncoderNetwork> },
+    Encoder { config: EncoderConfig, precision: ProductPrecision, dropout: f64, network: Box<EncoderNetwork> },
 }
 
 /// What a step looks at.
@@ -185,12 +185,19 @@ impl Network {
     }
 
     fn encoder(config: &Config, encoder: &EncoderConfig, network: EncoderNetwork) -> Network {
-        let (dropout, n_frozen) = match &config.model {
-            ModelConfig::Encoder(model) => (model.dropout, model.frozen_blocks),
-            ModelConfig::Vgg { .. } => (0.0, 0),
+        let (dropout, n_frozen, products) = match &config.model {
+            ModelConfig::Encoder(model) => (model.dropout, model.frozen_blocks, model.products),
+            ModelConfig::Vgg { .. } => (0.0, 0, Products::F32),
         };
         let network = Box::new(network.freeze_lowest(n_frozen));
-        Network::Encoder { config: encoder.clone(), dropout, network }
+        let precision = match products {
+            Products::F32 => ProductPrecision::F32,
+            Products::Bf16 => ProductPrecision::Bf16,
+        };
+        if !precision.is_native() {
+            log::warn!("no instructions for bfloat16 here: products are computed in single precision");
+        }
+        Network::Encoder { config: encoder.clone(), precision, dropout, network }
     }
 
     fn tensors(&self) -> BTreeMap<String, Weights> {
@@ -220,11 +227,11 @@ impl Network {
             (Network::Vgg { config, dropout, network }, Inputs::Windows(windows)) => {
                 network.forward_train(pictures(windows, config, device), dropout, seed)
             }
-            (Network::Encoder { config, dropout, network }, Inputs::Windows(windows)) => {
+            (Network::Encoder { config, precision, dropout, network }, Inputs::Windows(windows)) => {
                 let batch = ClipBatch::new(windows.iter().map(Vec::as_slice), config.n_mels);
-                network.forward(config, &batch, *dropout, seed)
+                network.forward(config, &batch, *precision, *dropout, seed)
             }
-            (Network::Encoder { config, dropout, network }, Inputs::Frozen(clips)) => {
+            (Network::Encoder { config, dropout, network, .. }, Inputs::Frozen(clips)) => {
                 network.forward_frozen(config, clips, *dropout, seed)
             }
             (Network::Vgg { .. }, Inputs::Frozen(_)) => unreachable!("only an encoder can be frozen"),

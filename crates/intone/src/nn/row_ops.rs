@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 
 use super::attention::{self, Heads};
 use super::autodiff::{register, tracked};
-use super::linear;
+use super::linear::{self, ProductPrecision};
 use super::ops::{FlexFloat, shape_of, slices, tensor};
 use super::pooling;
 use super::simd::buffer;
@@ -21,13 +21,18 @@ use super::simd::buffer;
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait RowOps: Backend {
     /// `x W^T`: `x` `[n, c_in]`, `weight` `[c_out, c_in]` -> `[n, c_out]`.
-    fn row_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn row_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        precision: ProductPrecision,
+    ) -> FloatTensor<Self>;
 
     /// `x W^T + bias`, `bias` `[c_out]`.
     fn row_linear_bias(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: ProductPrecision,
     ) -> FloatTensor<Self>;
 
     /// `gelu(x + bias)`, `bias` `[c]`.
@@ -58,6 +63,7 @@ pub(super) trait RowGrad: RowOps {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
+        precision: ProductPrecision,
         wanted: [bool; 2],
     ) -> [Option<FloatTensor<Self>>; 2];
 
@@ -99,16 +105,21 @@ pub(super) trait RowGrad: RowOps {
 }
 
 impl RowOps for Flex {
-    fn row_linear(x: FlexFloat, weight: FlexFloat) -> FlexFloat {
+    fn row_linear(x: FlexFloat, weight: FlexFloat, precision: ProductPrecision) -> FlexFloat {
         let (n, c_out) = (shape_of(&x)[0], shape_of(&weight)[0]);
         slices!(x, weight);
-        tensor(linear::forward(x, weight, n), &[n, c_out])
+        tensor(linear::forward(x, weight, n, precision), &[n, c_out])
     }
 
-    fn row_linear_bias(x: FlexFloat, weight: FlexFloat, bias: FlexFloat) -> FlexFloat {
+    fn row_linear_bias(
+        x: FlexFloat,
+        weight: FlexFloat,
+        bias: FlexFloat,
+        precision: ProductPrecision,
+    ) -> FlexFloat {
         let (n, c_out) = (shape_of(&x)[0], shape_of(&weight)[0]);
         slices!(x, weight, bias);
-        let mut out = linear::forward(x, weight, n);
+        let mut out = linear::forward(x, weight, n, precision);
         linear::add_to_rows(&mut out, bias);
         tensor(out, &[n, c_out])
     }
@@ -158,12 +169,15 @@ impl RowGrad for Flex {
         x: FlexFloat,
         weight: FlexFloat,
         grad: FlexFloat,
+        precision: ProductPrecision,
         wanted: [bool; 2],
     ) -> [Option<FlexFloat>; 2] {
         let (x_shape, weight_shape) = (shape_of(&x), shape_of(&weight));
         slices!(x, weight, grad);
-        let by_x = wanted[0].then(|| tensor(linear::grad_by_input(grad, weight, x_shape[1]), &x_shape));
-        let by_weight = wanted[1].then(|| tensor(linear::grad_by_weight(grad, x, x_shape[0]), &weight_shape));
+        let by_x =
+            wanted[0].then(|| tensor(linear::grad_by_input(grad, weight, x_shape[1], precision), &x_shape));
+        let by_weight =
+            wanted[1].then(|| tensor(linear::grad_by_weight(grad, x, x_shape[0], precision), &weight_shape));
         [by_x, by_weight]
     }
 
@@ -219,13 +233,13 @@ impl RowGrad for Flex {
 struct LinearGrad;
 
 impl<B: RowGrad> Backward<B, 2> for LinearGrad {
-    type State = [FloatTensor<B>; 2];
+    type State = ([FloatTensor<B>; 2], ProductPrecision);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let [x, weight] = ops.state;
+        let ([x, weight], precision) = ops.state;
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        register!(grads, ops.parents, B::row_linear_grad(x, weight, grad, wanted));
+        register!(grads, ops.parents, B::row_linear_grad(x, weight, grad, precision, wanted));
     }
 }
 
@@ -233,14 +247,14 @@ impl<B: RowGrad> Backward<B, 2> for LinearGrad {
 struct LinearBiasGrad;
 
 impl<B: RowGrad> Backward<B, 3> for LinearBiasGrad {
-    type State = [FloatTensor<B>; 2];
+    type State = ([FloatTensor<B>; 2], ProductPrecision);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let [x, weight] = ops.state;
+        let ([x, weight], precision) = ops.state;
         let wanted = ops.parents.each_ref().map(Option::is_some);
         let by_bias = wanted[2].then(|| B::row_sum(grad.clone()));
-        let [by_x, by_weight] = B::row_linear_grad(x, weight, grad, [wanted[0], wanted[1]]);
+        let [by_x, by_weight] = B::row_linear_grad(x, weight, grad, precision, [wanted[0], wanted[1]]);
         register!(grads, ops.parents, [by_x, by_weight, by_bias]);
     }
 }
@@ -310,18 +324,25 @@ impl<B: RowGrad> Backward<B, 2> for PoolGrad {
 }
 
 impl<B: RowGrad, C: CheckpointStrategy> RowOps for Autodiff<B, C> {
-    fn row_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn row_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        precision: ProductPrecision,
+    ) -> FloatTensor<Self> {
         let (px, pw) = (x.primitive().clone(), weight.primitive().clone());
-        tracked!(LinearGrad, [x, weight], [px.clone(), pw.clone()], B::row_linear(px, pw))
+        let state = ([px.clone(), pw.clone()], precision);
+        tracked!(LinearGrad, [x, weight], state, B::row_linear(px, pw, precision))
     }
 
     fn row_linear_bias(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: ProductPrecision,
     ) -> FloatTensor<Self> {
         let (px, pw, pb) = (x.primitive().clone(), weight.primitive().clone(), bias.primitive().clone());
-        tracked!(LinearBiasGrad, [x, weight, bias], [px.clone(), pw.clone()], B::row_linear_bias(px, pw, pb))
+        let state = ([px.clone(), pw.clone()], precision);
+        tracked!(LinearBiasGrad, [x, weight, bias], state, B::row_linear_bias(px, pw, pb, precision))
     }
 
     fn row_bias_gelu(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {

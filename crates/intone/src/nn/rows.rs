@@ -7,6 +7,7 @@ use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 use super::layers::on_cpu;
+use super::linear::ProductPrecision;
 use super::row_ops::RowOps;
 
 /// The gain and offset of layer normalisation, `[c]` each.
@@ -17,20 +18,25 @@ pub(crate) struct LayerGain {
 }
 
 /// `x W^T`: `x` `[n, c_in]`, `weight` `[c_out, c_in]`.
-pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, precision: ProductPrecision) -> Tensor<2> {
     if !on_cpu(&x.device()) {
         return composed::linear(x, weight);
     }
-    Tensor::from_dispatch(Dispatch::row_linear(x.into_dispatch(), weight.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::row_linear(x.into_dispatch(), weight.into_dispatch(), precision))
 }
 
 /// `x W^T + bias`.
-pub(crate) fn linear_bias(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+pub(crate) fn linear_bias(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: ProductPrecision,
+) -> Tensor<2> {
     if !on_cpu(&x.device()) {
         return composed::linear(x, weight) + bias.unsqueeze();
     }
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::row_linear_bias(x, weight, bias))
+    Tensor::from_dispatch(Dispatch::row_linear_bias(x, weight, bias, precision))
 }
 
 /// `gelu(x + bias)`.
@@ -202,13 +208,13 @@ mod tests {
         compare(
             "linear",
             &[x.clone(), weight.clone()],
-            || linear(x.clone(), weight.clone()),
+            || linear(x.clone(), weight.clone(), ProductPrecision::F32),
             || composed::linear(x.clone(), weight.clone()),
         );
         compare(
             "linear with bias",
             &[x.clone(), weight.clone(), bias.clone()],
-            || linear_bias(x.clone(), weight.clone(), row(&bias)),
+            || linear_bias(x.clone(), weight.clone(), row(&bias), ProductPrecision::F32),
             || composed::linear(x.clone(), weight.clone()) + bias.clone(),
         );
         let (gamma, beta) = (leaf([1, 48], 4), leaf([1, 48], 5));
@@ -257,7 +263,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let x = Tensor::<2>::from_data(TensorData::new(noise(6, 1), [2, 3]), &device);
         let weight = leaf([4, 3], 2);
-        let gradients = linear(x.clone(), weight.clone()).sum().backward();
+        let gradients = linear(x.clone(), weight.clone(), ProductPrecision::F32).sum().backward();
         assert!(weight.grad(&gradients).is_some() && x.grad(&gradients).is_none());
     }
 }

@@ -12,6 +12,7 @@ use super::{Encoder, POOLED_MEAN, POOLED_SCALE, padded_frames, positions, rows_o
 use crate::model::train::{mix_seed, parameter, read_all, replace_all, update_all, values};
 use crate::model::{EncoderConfig, ModelError, Tensor as Weights, Update, Values, Weights as FileWeights};
 use crate::nn::layers::dropout;
+pub use crate::nn::linear::ProductPrecision;
 use crate::nn::rows::{LayerGain, attention, bias_gelu, layer_norm, linear, linear_bias, pool, unfold};
 
 /// The network, for training and as the definition that inference is made from.
@@ -224,15 +225,17 @@ impl EncoderNetwork {
     }
 
     /// One pass: clips to logits `[n, n_classes]`. Units of the dense layers are dropped with the probability
-    /// `dropout_rate`; the same `seed` drops the same ones.
+    /// `dropout_rate`; the same `seed` drops the same ones. `precision` is that of the products in the convolutions and
+    /// blocks, there and back; the head computes in single precision.
     pub fn forward(
         &self,
         config: &EncoderConfig,
         batch: &ClipBatch,
+        precision: ProductPrecision,
         dropout_rate: f64,
         seed: u64,
     ) -> Tensor<2> {
-        let (rows, lengths) = self.encode(config, batch);
+        let (rows, lengths) = self.encode(config, batch, precision);
         self.head(rows, &lengths, dropout_rate, seed)
     }
 
@@ -293,13 +296,18 @@ impl EncoderNetwork {
     }
 
     /// What the head sees: the weighted sum of the layers' outputs, and the rows of each clip.
-    fn encode(&self, config: &EncoderConfig, batch: &ClipBatch) -> (Tensor<2>, Vec<usize>) {
+    fn encode(
+        &self,
+        config: &EncoderConfig,
+        batch: &ClipBatch,
+        precision: ProductPrecision,
+    ) -> (Tensor<2>, Vec<usize>) {
         let (c, device) = (config.width, self.mix.val().device());
         let n_frames: usize = batch.lengths.iter().sum();
         let shape = [n_frames, 3 * config.n_mels];
         let x = Tensor::<2>::from_data(TensorData::new(batch.unfolded.clone(), shape), &device);
-        let x = self.conv1.gelu(x);
-        let x = self.conv2.gelu(unfold(x, &batch.lengths));
+        let x = self.conv1.gelu(x, precision);
+        let x = self.conv2.gelu(unfold(x, &batch.lengths), precision);
         let lengths: Vec<usize> = batch.lengths.iter().map(|&n| rows_of(n)).collect();
         let longest = positions(lengths.iter().copied().max().unwrap_or(0), c);
         let places: Vec<f32> = lengths.iter().flat_map(|&n| &longest[..n * c]).copied().collect();
@@ -314,7 +322,7 @@ impl EncoderNetwork {
         };
         let mut mixed = share(0, &x);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, config.n_heads, &lengths);
+            x = block.forward(x, config.n_heads, &lengths, precision);
             mixed = mixed + share(i + 1, &x);
         }
         (mixed, lengths)
@@ -325,14 +333,16 @@ impl EncoderNetwork {
         let mut x = (pooled - self.pooled_mean.val().unsqueeze()) * self.pooled_scale.val().unsqueeze();
         for (i, dense) in self.dense.iter().enumerate() {
             x = dropout(x, dropout_rate, mix_seed(seed, i as u64));
-            x = dense.gelu(x);
+            x = dense.gelu(x, ProductPrecision::F32);
         }
         x = dropout(x, dropout_rate, mix_seed(seed, self.dense.len() as u64));
-        self.output.apply(x)
+        self.output.apply(x, ProductPrecision::F32)
     }
 
     fn pool(&self, rows: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
-        let scores = linear(tanh(self.pooling_hidden.apply(rows.clone())), self.pooling_score.val());
+        let single = ProductPrecision::F32;
+        let hidden = tanh(self.pooling_hidden.apply(rows.clone(), single));
+        let scores = linear(hidden, self.pooling_score.val(), single);
         pool(rows, scores, lengths)
     }
 
@@ -385,12 +395,12 @@ impl FrozenEncoder {
 }
 
 impl Linear {
-    fn apply(&self, x: Tensor<2>) -> Tensor<2> {
-        linear_bias(x, self.weight.val(), self.bias.val())
+    fn apply(&self, x: Tensor<2>, precision: ProductPrecision) -> Tensor<2> {
+        linear_bias(x, self.weight.val(), self.bias.val(), precision)
     }
 
-    fn gelu(&self, x: Tensor<2>) -> Tensor<2> {
-        bias_gelu(linear(x, self.weight.val()), self.bias.val())
+    fn gelu(&self, x: Tensor<2>, precision: ProductPrecision) -> Tensor<2> {
+        bias_gelu(linear(x, self.weight.val(), precision), self.bias.val())
     }
 }
 
@@ -401,11 +411,17 @@ impl Norm {
 }
 
 impl Block {
-    fn forward(&self, x: Tensor<2>, n_heads: usize, lengths: &[usize]) -> Tensor<2> {
-        let qkv = self.qkv.apply(layer_norm(x.clone(), self.attention_norm.gain()));
-        let x = x + self.attention_out.apply(attention(qkv, n_heads, lengths));
-        let hidden = self.up.gelu(layer_norm(x.clone(), self.mlp_norm.gain()));
-        x + self.down.apply(hidden)
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        n_heads: usize,
+        lengths: &[usize],
+        precision: ProductPrecision,
+    ) -> Tensor<2> {
+        let qkv = self.qkv.apply(layer_norm(x.clone(), self.attention_norm.gain()), precision);
+        let x = x + self.attention_out.apply(attention(qkv, n_heads, lengths), precision);
+        let hidden = self.up.gelu(layer_norm(x.clone(), self.mlp_norm.gain()), precision);
+        x + self.down.apply(hidden, precision)
     }
 }
 
@@ -466,7 +482,11 @@ mod tests {
             [40, 1, 17, 2].iter().map(|n| (0..config.n_mels * n).map(|_| draw()).collect()).collect();
         let batch = ClipBatch::new(windows.iter().map(Vec::as_slice), config.n_mels);
         assert_eq!((batch.len(), batch.is_empty()), (4, false));
-        let logits = network.forward(&config, &batch, 0.0, 0).into_data().try_into_vec::<f32>().unwrap();
+        let logits = network
+            .forward(&config, &batch, ProductPrecision::F32, 0.0, 0)
+            .into_data()
+            .try_into_vec::<f32>()
+            .unwrap();
         let model = Model::new(&Architecture::Encoder(config.clone()), network.to_tensors(&config)).unwrap();
         for (window, logits) in windows.iter().zip(logits.chunks(3)) {
             let got = model.logits(window, 1).unwrap();
@@ -497,7 +517,7 @@ mod tests {
             });
             (values, moved)
         };
-        let whole = network.forward(&config, &batch, 0.2, 9);
+        let whole = network.forward(&config, &batch, ProductPrecision::F32, 0.2, 9);
         let (expected, all) = step(&mut network, whole);
         let head = network.forward_frozen(&config, &clips, 0.2, 9);
         let (actual, head) = step(&mut network, head);
@@ -578,7 +598,8 @@ mod tests {
         let batch = ClipBatch::new([&window[..]], config.n_mels);
         let gradients = |n_frozen: usize| {
             let mut network = network(&config, &device).freeze_lowest(n_frozen);
-            let mut gradients = network.forward(&config, &batch, 0.0, 0).square().sum().backward();
+            let mut gradients =
+                network.forward(&config, &batch, ProductPrecision::F32, 0.0, 0).square().sum().backward();
             let mut all = BTreeMap::new();
             network.update(&mut gradients, &config, &mut |parameters| {
                 all.extend(parameters.iter().map(|p| (p.name.clone(), p.gradient.clone())));
@@ -608,7 +629,7 @@ mod tests {
             let target = Tensor::<2>::from_data(TensorData::new(one_hot, [6, 3]), &device);
             let mut losses = Vec::new();
             for step in 0..60 {
-                let logits = network.forward(&config, &batch, 0.1, step);
+                let logits = network.forward(&config, &batch, ProductPrecision::F32, 0.1, step);
                 let log_p = burn::tensor::activation::log_softmax(logits, 1);
                 let loss = -(log_p * target.clone()).sum() / 6.0;
                 losses.push(loss.clone().into_data().try_into_vec::<f32>().unwrap()[0]);

@@ -18,6 +18,8 @@
 #[macro_use]
 mod rows;
 #[macro_use]
+mod product;
+#[macro_use]
 mod body;
 pub(crate) mod buffer;
 
@@ -215,6 +217,26 @@ pub(crate) struct Kernels {
     softmax_grad_rows: SoftmaxGradRows,
 }
 
+/// Matrix products in bfloat16: values are rounded to the 8 bits of its mantissa, sums are in single precision.
+///
+/// Two neighbours along the sum share the 32 bits of one float, the first in the lower half: a pair. What a pair is as a
+/// float means nothing.
+#[derive(Debug)]
+pub(crate) struct PairKernels {
+    to_pairs: unsafe fn(&[f32], &mut [f32]),
+    pair_up: unsafe fn(&[f32], &[f32], &mut [f32]),
+    linear_rows: LinearRows,
+}
+
+/// The kernels for bfloat16, where this processor has instructions for it.
+pub(crate) fn pair_kernels() -> Option<&'static PairKernels> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+        return Some(&avx512_bf16::KERNELS);
+    }
+    None
+}
+
 /// The best kernels that this processor runs.
 pub(crate) fn kernels() -> &'static Kernels {
     static BEST: OnceLock<&'static Kernels> = OnceLock::new();
@@ -392,10 +414,7 @@ impl Kernels {
     /// `out = x W`: row `t` of `x` is the `c_in` floats from `t * pitch` on, `weight` `[c_out / 32, c_in, 32]`, `out`
     /// `[n, c_out]`.
     pub(crate) fn linear_rows(&self, shape: Product, x: &[f32], weight: &[f32], out: &mut [f32]) {
-        assert!(shape.n > 0 && shape.c_in > 0 && shape.c_out > 0 && shape.c_out.is_multiple_of(BLOCK));
-        assert!(x.len() >= shape.in_len());
-        assert_eq!(weight.len(), shape.c_in * shape.c_out);
-        assert_eq!(out.len(), shape.n * shape.c_out);
+        check_product(shape, x, weight, out);
         unsafe { (self.linear_rows)(shape, x, weight, out) }
     }
 
@@ -451,6 +470,34 @@ impl Kernels {
     }
 }
 
+// SAFETY of the calls below: as of those above, with `pair_kernels` in place of `available`.
+impl PairKernels {
+    /// Neighbours of `x` as pairs; the partner of an odd last value is 0.
+    pub(crate) fn to_pairs(&self, x: &[f32], pairs: &mut [f32]) {
+        assert_eq!(pairs.len(), x.len().div_ceil(2));
+        unsafe { (self.to_pairs)(x, pairs) }
+    }
+
+    /// `pairs[i]` of `first[i]` and `second[i]`.
+    pub(crate) fn pair_up(&self, first: &[f32], second: &[f32], pairs: &mut [f32]) {
+        assert!(first.len() == second.len() && first.len() == pairs.len());
+        unsafe { (self.pair_up)(first, second, pairs) }
+    }
+
+    /// [`Kernels::linear_rows`] of pairs: `pitch` and `c_in` count them.
+    pub(crate) fn linear_rows(&self, shape: Product, x: &[f32], weight: &[f32], out: &mut [f32]) {
+        check_product(shape, x, weight, out);
+        unsafe { (self.linear_rows)(shape, x, weight, out) }
+    }
+}
+
+fn check_product(shape: Product, x: &[f32], weight: &[f32], out: &[f32]) {
+    assert!(shape.n > 0 && shape.c_in > 0 && shape.c_out > 0 && shape.c_out.is_multiple_of(BLOCK));
+    assert!(x.len() >= shape.in_len());
+    assert_eq!(weight.len(), shape.c_in * shape.c_out);
+    assert_eq!(out.len(), shape.n * shape.c_out);
+}
+
 fn check_rows(len: usize, c: usize) {
     assert!(c > 0 && len.is_multiple_of(c));
 }
@@ -488,6 +535,69 @@ mod avx512 {
     const TILE_VECTORS: usize = 2;
     const GRAD_TILE: usize = 8;
     kernels!([target_feature(enable = "avx512f,fma")], "avx512", 1 2 3 4 5 6 7 8 9 10 11 12 13 14; _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_sub_ps);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16 {
+    use std::arch::x86_64::*;
+    use std::mem::transmute;
+
+    use super::{BLOCK, PairKernels, Product};
+
+    const LANES: usize = 16;
+    const TILE: usize = 14;
+    const TILE_VECTORS: usize = 2;
+    const CHANNELS: usize = TILE_VECTORS * LANES;
+
+    pub(super) static KERNELS: PairKernels = PairKernels { to_pairs, pair_up, linear_rows };
+
+    product_kernels!([target_feature(enable = "avx512f,avx512bf16")], 1 2 3 4 5 6 7 8 9 10 11 12 13 14; _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, multiply_add_pairs);
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn multiply_add_pairs(x: __m512, weight: __m512, sum: __m512) -> __m512 {
+        // SAFETY: both are 512 bits, and any bits are values of bfloat16.
+        let (x, weight) =
+            unsafe { (transmute::<__m512, __m512bh>(x), transmute::<__m512, __m512bh>(weight)) };
+        _mm512_dpbf16_ps(sum, x, weight)
+    }
+
+    /// The first `n` lanes; all, where there are no more.
+    fn first(n: usize) -> __mmask16 {
+        if n >= LANES { !0 } else { (1 << n) - 1 }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn to_pairs(x: &[f32], pairs: &mut [f32]) {
+        for i in (0..x.len()).step_by(2 * LANES) {
+            let left = x.len() - i;
+            // SAFETY: the masks keep every access inside the slices; `pairs` has half the length of `x`, rounded up.
+            unsafe {
+                let input = x.as_ptr().add(i);
+                let low = _mm512_maskz_loadu_ps(first(left), input);
+                let high =
+                    _mm512_maskz_loadu_ps(first(left.saturating_sub(LANES)), input.wrapping_add(LANES));
+                let rounded = transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low));
+                _mm512_mask_storeu_ps(pairs.as_mut_ptr().add(i / 2), first(left.div_ceil(2)), rounded);
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn pair_up(low: &[f32], high: &[f32], pairs: &mut [f32]) {
+        for i in (0..pairs.len()).step_by(LANES) {
+            let mask = first(pairs.len() - i);
+            // SAFETY: the mask keeps every access inside the slices, which are equally long.
+            unsafe {
+                let rounded = |x: &[f32]| {
+                    let x = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x.as_ptr().add(i)));
+                    _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(x))
+                };
+                let pair = _mm512_or_si512(rounded(low), _mm512_slli_epi32::<16>(rounded(high)));
+                _mm512_mask_storeu_ps(pairs.as_mut_ptr().add(i), mask, _mm512_castsi512_ps(pair));
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -403,3 +403,29 @@ fn softmax_of_rows_and_its_way_back() {
         }
     }
 }
+
+#[test]
+fn pairs_are_rounded_to_the_nearest_bfloat16() {
+    use half::bf16;
+    let Some(kernels) = pair_kernels() else {
+        println!("skipped: this processor has no instructions for bfloat16");
+        return;
+    };
+    let pair = |a: f32, b: f32| {
+        u32::from(bf16::from_f32(a).to_bits()) | u32::from(bf16::from_f32(b).to_bits()) << 16
+    };
+    for n in [1, 2, 15, 16, 31, 32, 33, 64, 77] {
+        let (x, y) = (noise(n, 1), noise(n, 2));
+        let mut pairs = vec![f32::NAN; n.div_ceil(2)];
+        kernels.to_pairs(&x, &mut pairs);
+        for (i, got) in pairs.iter().enumerate() {
+            let want = pair(x[2 * i], x.get(2 * i + 1).copied().unwrap_or(0.0));
+            assert_eq!(got.to_bits(), want, "{n}: pair {i}");
+        }
+        let mut pairs = vec![f32::NAN; n];
+        kernels.pair_up(&x, &y, &mut pairs);
+        for (i, got) in pairs.iter().enumerate() {
+            assert_eq!(got.to_bits(), pair(x[i], y[i]), "{n}: pair {i}");
+        }
+    }
+}
