@@ -70,10 +70,10 @@ recalls = shares.diagonal()[n_meant > 0]
 print(f"{len(pairs)} recordings, unweighted average recall {recalls.mean():.3f}, accuracy {counts.trace() / len(pairs):.3f}")
 
 # %% The picture
-figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+figure, axes = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
 image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
 for (row, column), share in np.ndenumerate(shares):
-    if n_meant[row]:
+    if counts[row, column]:
         ink = "white" if share > 0.55 else "black"
         axes.text(column, row, f"{100 * share:.0f} %", ha="center", va="bottom", color=ink)
         axes.text(column, row + 0.08, counts[row, column], ha="center", va="top", color=ink, fontsize=8, alpha=0.75)
@@ -81,8 +81,8 @@ axes.set_xticks(range(len(labels)), labels)
 axes.set_yticks(range(len(labels)), [f"{label} ({n})" for label, n in zip(labels, n_meant)])
 axes.set_xlabel("heard")
 axes.set_ylabel("meant (recordings)")
-axes.set_title(f"Unweighted average recall {100 * recalls.mean():.1f} %")
+axes.set_title(f"{len(pairs)} recordings, unweighted average recall {100 * recalls.mean():.1f} %", fontsize=11)
 axes.tick_params(length=0)
 axes.spines[:].set_visible(False)
-figure.colorbar(image, ax=axes, shrink=0.8, format=lambda share, _: f"{100 * share:.0f} %")
+figure.colorbar(image, ax=axes, aspect=30, format=lambda share, _: f"{100 * share:.0f} %")
 figure.savefig(picture, dpi=150)

@@ -21,6 +21,10 @@ import intone
 
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".m4a", ".mp4", ".aac", ".aif", ".aiff", ".mkv", ".mka")
 
+# Of each processor, what scoring takes and what is left for reading and writing. Were it all for scoring, a cluster that shrinks
+# to one processor would wait for ever for one to read with.
+SCORING, INPUT_OUTPUT = 0.9, 0.1
+
 # Files that go through a scorer at a time: enough that handing them over costs nothing, few enough to lose little.
 BATCH = 64
 
@@ -48,7 +52,7 @@ def row(labels, path, answer):
 
 
 class IntoneScorer:
-    """One process with a model. Ray gives it one processor, so it works on one recording at a time."""
+    """One process with a model, on one processor."""
 
     def __init__(self, model):
         self.recognizer = intone.Recognizer(model)
@@ -89,21 +93,37 @@ def written(uri):
     return done
 
 
+def unreadable(uri, path):
+    """Why a file cannot be read."""
+    try:
+        place(uri)[0].open_input_stream(path, compression=None).read()
+        return OSError("the scorers could not read it, or ended while they looked at it")
+    except OSError as error:
+        return error
+
+
 def score(paths, source, target, model, scorers, blocks=None):
     """Scores these recordings and appends their rows."""
     (source_files, _), (target_files, folder) = place(source), place(target)
     data = ray.data.read_binary_files(
-        sorted(paths), filesystem=source_files, include_paths=True, ignore_missing_paths=True, override_num_blocks=blocks
+        sorted(paths),
+        filesystem=source_files,
+        include_paths=True,
+        ignore_missing_paths=True,
+        override_num_blocks=blocks,
+        ray_remote_args={"num_cpus": INPUT_OUTPUT},
     )
     data = data.map_batches(
         IntoneScorer,
         fn_constructor_args=(model,),
         batch_size=BATCH,
         batch_format="pyarrow",
-        num_cpus=1,
+        num_cpus=SCORING,
         concurrency=scorers,
     )
-    data.write_parquet(folder, filesystem=target_files, mode=ray.data.SaveMode.APPEND)
+    data.write_parquet(
+        folder, filesystem=target_files, mode=ray.data.SaveMode.APPEND, ray_remote_args={"num_cpus": INPUT_OUTPUT}
+    )
 
 
 def main():
@@ -131,8 +151,8 @@ def main():
     missing = wanted - written(args.out)
     if missing:
         labels = intone.Recognizer(args.model).labels
-        error = OSError("the file system does not hand it out")
-        table = pa.Table.from_pylist([row(labels, path, error) for path in sorted(missing)], schema=schema(labels))
+        rows = [row(labels, path, unreadable(args.recordings, path)) for path in sorted(missing)]
+        table = pa.Table.from_pylist(rows, schema=schema(labels))
         files, folder = place(args.out)
         pq.write_table(table, f"{folder}/unreadable-{os.urandom(8).hex()}.parquet", filesystem=files)
     print(f"{len(wanted)} recordings have a row in {args.out}, {len(missing)} of them could not be read")

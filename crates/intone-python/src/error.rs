@@ -85,6 +85,11 @@ pub(crate) fn out_of_range(
     exception(py, &Error::OutOfRange { what, expected: expected.to_string(), actual: actual.to_string() })
 }
 
+/// What cannot be done, whatever the recording.
+pub(crate) fn refused(message: String) -> PyErr {
+    exceptions::IntoneError::new_err(message)
+}
+
 /// Samples that are of no use.
 pub(crate) fn unusable_samples(message: String) -> PyErr {
     exceptions::AudioError::new_err(message)

@@ -8,7 +8,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes, PyString};
 
 use crate::answers::{Answer, readings_to_python};
-use crate::error::{Failure, exception, wrong_type};
+use crate::error::{Failure, exception, refused, wrong_type};
 use crate::source::Source;
 use crate::stream::Stream;
 use crate::{batch, samples, threads};
@@ -66,7 +66,7 @@ impl Recognizer {
     #[getter]
     fn meta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let json = serde_json::to_string(self.recognizer.meta());
-        let json = json.map_err(|error| crate::error::unusable_samples(format!("metadata: {error}")))?;
+        let json = json.map_err(|error| refused(format!("metadata: {error}")))?;
         py.import("json")?.call_method1("loads", (json,))
     }
 

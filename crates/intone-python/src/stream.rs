@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 
 use crate::answers::readings_to_python;
-use crate::error::{Failure, unusable_samples};
+use crate::error::{Failure, refused};
 use crate::{samples, threads};
 
 /// Audio that is recognised while it arrives, in chunks of any size. Made by :meth:`Recognizer.stream`.
@@ -90,5 +90,5 @@ impl Stream {
 }
 
 fn finished() -> PyErr {
-    unusable_samples("the stream is finished; begin another".to_owned())
+    refused("the stream is finished; begin another".to_owned())
 }

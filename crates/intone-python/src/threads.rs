@@ -43,8 +43,7 @@ pub(crate) fn pool() -> PyResult<Arc<ThreadPool>> {
     }
 }
 
-/// Does `job` with all threads of this process while Python is free, and waits for it. `job` is told to stop by its argument,
-/// and may then give anything.
+/// Does `job` with all threads of this process while Python is free, and waits for it. Its argument tells it to stop.
 ///
 /// # Errors
 /// The job's; `KeyboardInterrupt` and what else signal handlers raise.

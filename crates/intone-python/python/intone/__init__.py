@@ -16,6 +16,7 @@ An answer says what an utterance sounds like, not what a person feels. It must n
 from ._native import Recognizer, Stream, __version__, log_mel
 from .answers import Reading, Recognition
 from .errors import ArgumentError, AudioError, FileError, IntoneError, ModelError
+from .recordings import Recording, Samples
 
 __all__ = [
     "ArgumentError",
@@ -26,6 +27,8 @@ __all__ = [
     "Reading",
     "Recognition",
     "Recognizer",
+    "Recording",
+    "Samples",
     "Stream",
     "__version__",
     "log_mel",

@@ -2,19 +2,18 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, SupportsFloat, TypeAlias, final
+from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
 from .answers import Reading, Recognition
 from .errors import IntoneError
+from .recordings import Rate, Recording, Samples
+
+__all__ = ["__version__", "Recognizer", "Stream", "log_mel"]
 
 __version__: str
-
-Samples: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64] | npt.NDArray[np.int16]
-Rate: TypeAlias = SupportsFloat
-Recording: TypeAlias = str | os.PathLike[str] | bytes | bytearray | tuple[Samples, Rate]
 
 @final
 class Recognizer:
