@@ -52,18 +52,23 @@ python: $(VENV)/installed
 	@if ! command -v $(PYTHON) >/dev/null; then echo "skipped: the package needs $(PYTHON)"; test -z "$$CI"; exit; fi; \
 	  cargo test --workspace --locked --no-run && rm -rf target/wheels/dev && cd $(PACKAGE) && \
 	  $(VENV)/bin/maturin build --quiet --locked --out $(CURDIR)/target/wheels/dev && \
-	  $(VENV)/bin/pip install --quiet --force-reinstall --no-deps $(CURDIR)/target/wheels/dev/*.whl && \
+	  $(PIP) install --force-reinstall --no-deps $(CURDIR)/target/wheels/dev/*.whl && \
 	  $(VENV)/bin/mypy --cache-dir $(VENV)/mypy python && \
 	  (cd $(VENV) && bin/python -m mypy.stubtest intone) && \
 	  $(VENV)/bin/python -m pytest -q -p no:cacheprovider
 
-wheel: $(VENV)/installed        ## target/wheels/intone-*.whl, for Python 3.10 and later
+wheel: $(VENV)/bin/maturin      ## target/wheels/intone-*.whl, for Python 3.10 and later
 	rm -f target/wheels/*.whl
 	cd $(PACKAGE) && $(VENV)/bin/maturin build --release --locked --out $(CURDIR)/target/wheels
 
-$(VENV)/installed: $(PACKAGE)/requirements.txt
+PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
+
+$(VENV)/bin/maturin: $(PACKAGE)/requirements.txt
 	@if ! command -v $(PYTHON) >/dev/null; then echo "skipped: the package needs $(PYTHON)"; test -z "$$CI"; exit; fi; \
-	  $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+	  $(PYTHON) -m venv $(VENV) && $(PIP) install "$$(grep '^maturin==' $<)" && touch $@
+
+$(VENV)/installed: $(PACKAGE)/requirements.txt $(VENV)/bin/maturin
+	@if ! command -v $(PYTHON) >/dev/null; then exit; fi; $(PIP) install -r $< && touch $@
 
 load: $(BROWSER)/node_modules/.package-lock.json   ## the service under load, some minutes; no part of check
 	cargo build --release --locked -p intone-cli
