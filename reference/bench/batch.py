@@ -264,7 +264,7 @@ def main():
               "| files per second of a processor |\n|---|---|---|---|")
         for name, taken in walls.items():
             rate, low, high = (N_FILES / f(taken) for f in (statistics.median, max, min))
-            print(f"| {name} | {rate:.0f} | {low:.0f} - {high:.0f} | {N_FILES / statistics.median(processors[name]):.0f} |")
+            print(f"| {name} | {rate:.3g} | {low:.3g} - {high:.3g} | {N_FILES / statistics.median(processors[name]):.3g} |")
 
 
 if __name__ == "__main__":
