@@ -3,7 +3,7 @@
     python examples/confusion_matrix.py FOLDER confusion.png
 
 What was meant stands in the name of a file, as in `1001_DFA_ANG_XX.wav` or `angry-07.flac`, or of the folder that it lies in.
-Needs matplotlib. The cells (`# %%`) run one by one in editors that know them.
+Needs matplotlib. In an editor that knows cells (`# %%`), set `folder` and `picture` by hand.
 """
 
 # %% What there is, and what was meant
@@ -11,9 +11,6 @@ import re
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
