@@ -1,11 +1,11 @@
 # The one place for commands.
 
-.PHONY: check fmt lint tree test doc examples browser load release results shell deb
+.PHONY: check fmt lint tree test doc examples browser python wheel load release results shell deb
 
 DATA ?= ../shared/data
 MODEL ?= crates/intone/models/default.safetensors
 
-check: fmt lint tree doc test examples browser   ## everything that must hold before a commit
+check: fmt lint tree doc test examples browser python   ## everything that must hold before a commit
 
 fmt:
 	cargo fmt --all --check
@@ -48,6 +48,34 @@ browser: $(BROWSER)/node_modules/.package-lock.json
 $(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
 	@if ! command -v npm >/dev/null; then echo "skipped: the browser tests need npm"; test -z "$$CI"; exit; fi; \
 	  cd $(BROWSER) && npm ci --no-audit --no-fund
+
+# The Python package as its users get it: built, installed, its types checked, its tests and the examples run. Skipped without
+# Python, but not in continuous integration. The program that it must agree with is the one that the tests were built with.
+PYTHON ?= python3
+VENV = $(CURDIR)/target/venv
+PACKAGE = crates/intone-python
+
+python: $(VENV)/installed
+	@if ! command -v $(PYTHON) >/dev/null; then echo "skipped: the package needs $(PYTHON)"; test -z "$$CI"; exit; fi; \
+	  cargo test --workspace --locked --no-run && rm -rf target/wheels/dev && cd $(PACKAGE) && \
+	  $(VENV)/bin/maturin build --quiet --locked --out $(CURDIR)/target/wheels/dev && \
+	  $(PIP) install --force-reinstall --no-deps $(CURDIR)/target/wheels/dev/*.whl && \
+	  $(VENV)/bin/mypy --cache-dir $(VENV)/mypy python && \
+	  (cd $(VENV) && bin/python -m mypy.stubtest intone) && \
+	  $(VENV)/bin/python -m pytest -q -p no:cacheprovider
+
+wheel: $(VENV)/bin/maturin      ## target/wheels/intone-*.whl, for Python 3.10 and later
+	rm -f target/wheels/*.whl
+	cd $(PACKAGE) && $(VENV)/bin/maturin build --release --locked --out $(CURDIR)/target/wheels
+
+PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
+
+$(VENV)/bin/maturin: $(PACKAGE)/requirements.txt
+	@if ! command -v $(PYTHON) >/dev/null; then echo "skipped: the package needs $(PYTHON)"; test -z "$$CI"; exit; fi; \
+	  $(PYTHON) -m venv $(VENV) && $(PIP) install "$$(grep '^maturin==' $<)" && touch $@
+
+$(VENV)/installed: $(PACKAGE)/requirements.txt $(VENV)/bin/maturin
+	@if ! command -v $(PYTHON) >/dev/null; then exit; fi; $(PIP) install -r $< && touch $@
 
 load: $(BROWSER)/node_modules/.package-lock.json   ## the service under load, some minutes; no part of check
 	cargo build --release --locked -p intone-cli

@@ -17,7 +17,7 @@ use std::io::{Read, Seek};
 use std::path::Path;
 
 pub use resample::Resampler;
-pub use stream::AudioStream;
+pub use stream::{AudioStream, mix};
 pub use warning::Warning;
 
 use crate::{Error, Result};

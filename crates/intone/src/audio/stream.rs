@@ -373,8 +373,9 @@ fn decode(
     Ok(Some((SampleRate(buffer.spec().rate()), buffer.spec().channels().count())))
 }
 
-/// The mean of all channels.
-fn mix(interleaved: &[f32], n_channels: usize, mono: &mut Vec<f32>) {
+/// Replaces `mono` by the mean of all channels of `interleaved`, frames of `n_channels` samples each. An incomplete frame
+/// at the end is left out; no channels make no samples.
+pub fn mix(interleaved: &[f32], n_channels: usize, mono: &mut Vec<f32>) {
     mono.clear();
     match n_channels {
         0 => {}
