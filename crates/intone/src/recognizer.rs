@@ -298,8 +298,10 @@ impl<'a> Pass<'a> {
         self.resampled.clear();
         self.resampler.finish(&mut self.resampled);
         self.take_resampled()?;
-        if let Some(held) = self.held.take() {
-            let top_db = self.recognizer.extractor.front_end().trim_top_db;
+        if let Some(mut held) = self.held.take() {
+            let front_end = self.recognizer.extractor.front_end();
+            front_end.fill_before_trimming(&mut held);
+            let top_db = front_end.trim_top_db;
             let kept = top_db.map_or(0..held.len(), |top_db| trim(&held, top_db));
             self.windows.skip(kept.start);
             self.look_at(&held[kept])?;

@@ -11,7 +11,7 @@ use crate::features::decibel::powers_to_db;
 use crate::features::frames::{peak, whisper_value};
 use crate::features::mel::MelBank;
 use crate::features::spectrum::{self, Spectrum};
-use crate::features::{Frames, FrontEnd, Style};
+use crate::features::{Filling, Frames, FrontEnd, Style};
 
 /// A front end made ready to work: a planned Fourier transform, its window and its filter bank.
 ///
@@ -61,14 +61,14 @@ impl Extractor {
         LogMel::from_frames(&frames, front_end)
     }
 
-    /// The frames of a whole clip, absolute: at least as many as its first window has, a shorter clip being padded
-    /// with zeros at its end.
+    /// The frames of a whole clip, absolute: at least as many as its first window has, a shorter clip being filled up at
+    /// its end.
     pub fn frames(&self, samples: &[f32]) -> Frames {
         let front_end = &self.plan.front_end;
         let n_frames = front_end.frames_of(samples.len());
-        let n_frames = n_frames.max(front_end.window_frames(n_frames));
         let mut frames = Frames::new(front_end.n_mels);
-        self.plan.whole(samples, n_frames, &mut frames);
+        let at_least = front_end.window_frames(n_frames);
+        self.plan.filled(samples, 0, 0..n_frames, at_least, &mut self.plan.scratch(), &mut frames);
         frames
     }
 
@@ -219,8 +219,9 @@ impl FrameStream {
 
     fn finish_at(mut self, at_least: usize, frames: &mut Frames) {
         let plan = &*self.extractor.plan;
-        let total = plan.front_end.frames_of(self.pending_from + self.pending.len()).max(at_least);
-        plan.frames(&self.pending, self.pending_from, self.n_frames..total, &mut self.scratch, frames);
+        let n_frames = plan.front_end.frames_of(self.pending_from + self.pending.len());
+        let left = self.n_frames..n_frames;
+        plan.filled(&self.pending, self.pending_from, left, at_least, &mut self.scratch, frames);
     }
 }
 
@@ -252,6 +253,26 @@ impl Plan {
     /// Appends the first `n_frames` frames of a whole clip.
     fn whole(&self, samples: &[f32], n_frames: usize, out: &mut Frames) {
         self.frames(samples, 0, 0..n_frames, &mut self.scratch(), out);
+    }
+
+    /// Appends the frames `range`, the last of a clip, and what fills it up to `at_least` frames.
+    fn filled(
+        &self,
+        samples: &[f32],
+        from: usize,
+        range: Range<usize>,
+        at_least: usize,
+        scratch: &mut Scratch,
+        out: &mut Frames,
+    ) {
+        let end = range.end.max(at_least);
+        match self.front_end.filling {
+            Filling::Silence => self.frames(samples, from, range.start..end, scratch, out),
+            Filling::Peak => {
+                self.frames(samples, from, range.clone(), scratch, out);
+                out.extend(end - range.end).fill(f32::INFINITY);
+            }
+        }
     }
 
     /// Appends the frames `range`. `samples` are those from index `from` on; around them is silence.
@@ -332,6 +353,26 @@ mod tests {
             assert_eq!(extractor.frames(&samples).range(), 0..frames, "{n_samples}");
         }
         assert_eq!(extractor.frames(&noise(100_000, 1)).range(), 0..196);
+    }
+
+    #[test]
+    fn a_short_clip_may_be_filled_up_with_its_peak() {
+        let front_end = FrontEnd { filling: Filling::Peak, ..small() };
+        let (filled, plain) = (Extractor::new(&front_end).unwrap(), Extractor::new(&small()).unwrap());
+        // Eight frames of six bands; n samples have 1 + n / 24 of their own.
+        for (n_samples, n_own) in [(0, 1), (23, 1), (24, 2), (100, 5), (167, 7), (168, 8), (300, 13)] {
+            let samples = noise(n_samples, 1);
+            let frames = filled.frames(&samples);
+            assert_eq!(frames.range(), 0..n_own.max(8), "{n_samples}");
+            let (own, filling) = frames.values().split_at(6 * n_own);
+            assert_eq!(own, &plain.frames(&samples).values()[..6 * n_own]);
+            assert!(filling.iter().all(|db| *db == f32::INFINITY));
+            let mut streamed = Frames::new(6);
+            let mut stream = filled.stream();
+            samples.chunks(7).for_each(|piece| stream.push(piece, &mut streamed));
+            stream.finish(&mut streamed);
+            assert_eq!(streamed, frames, "{n_samples}");
+        }
     }
 
     #[test]

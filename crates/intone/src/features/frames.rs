@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::features::{FrontEnd, Style};
+use crate::features::{Filling, FrontEnd, Style};
 
 /// Log-mel frames, `[n_frames, n_mels]`, time-major, absolute: `10 * log10(max(amin, power))` dB.
 ///
@@ -52,7 +52,8 @@ impl Frames {
         start..self.dropped + self.values.len() / self.n_mels.max(1)
     }
 
-    /// The frames that are here, `[range().len(), n_mels]`, dB.
+    /// The frames that are here, `[range().len(), n_mels]`, dB; infinite where a window is [filled up](Filling::Peak) with its
+    /// peak.
     pub fn values(&self) -> &[f32] {
         &self.values[self.stale * self.n_mels..]
     }
@@ -72,9 +73,15 @@ impl Frames {
     pub fn window(&self, front_end: &FrontEnd, start_frame: usize, out: &mut [f32]) -> Result<()> {
         let frames = self.window_values(front_end, start_frame, out.len())?;
         let (top_db, n_frames) = (front_end.top_db, out.len() / self.n_mels);
-        let peak_db = peak(frames);
+        let peak_db = match front_end.filling {
+            Filling::Silence => peak(frames),
+            Filling::Peak => {
+                frames.iter().copied().filter(|db| *db < f32::INFINITY).fold(f32::NEG_INFINITY, f32::max)
+            }
+        };
         let value = |db: f32| match front_end.style {
-            Style::Librosa => ((db - peak_db).max(-top_db) + top_db) / top_db,
+            // Only what fills a window up lies above its peak.
+            Style::Librosa => ((db - peak_db).max(-top_db).min(0.0) + top_db) / top_db,
             Style::Whisper => whisper_value(db, peak_db, top_db),
         };
         // Into rows of the output, a block of frames at a time: both sides stay in the cache.
@@ -157,6 +164,15 @@ mod tests {
         assert_eq!(out, [1.0, 70.0 / 80.0, 0.5, 0.0, 60.0 / 80.0, 0.0]);
         frames.window(&small(), 1, &mut out).unwrap();
         assert_eq!(out, [63.0 / 80.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn what_fills_a_window_up_is_its_peak() {
+        let filled = FrontEnd { filling: Filling::Peak, ..small() };
+        let values = [vec![-50.0, -90.0, -140.0], vec![f32::INFINITY; 3]].concat();
+        let mut out = [f32::NAN; 6];
+        Frames::from_values(3, values).unwrap().window(&filled, 0, &mut out).unwrap();
+        assert_eq!(out, [1.0, 1.0, 0.5, 1.0, 0.0, 1.0]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::features::trim;
 /// | before the first sample | silence | the recording, mirrored |
 /// | frames of `n` samples | `1 + n / hop_length` | `n / hop_length`, rounded up |
 /// | values of a window | 0 to 1, from `top_db` below its peak to its peak | `(dB + 40) / 40`, at least `top_db` below its peak |
-/// | a recording shorter than a window | is filled up with silence | makes a shorter window |
+/// | a recording shorter than a window | is filled up, see [`Filling`] | makes a shorter window |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Style {
@@ -28,6 +28,25 @@ pub enum Style {
 impl Style {
     fn is_default(&self) -> bool {
         *self == Style::default()
+    }
+}
+
+/// What a recording that is shorter than a window is filled up with at its end, in [`Style::Librosa`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filling {
+    /// Silence.
+    #[default]
+    Silence,
+    /// The window's peak, in all bands of the frames that the recording does not have: what becomes of a picture in dB
+    /// relative to its peak that is filled up with zeros. A recording that is to be trimmed is filled up with silence
+    /// before, so that an end which breaks off keeps its last frames.
+    Peak,
+}
+
+impl Filling {
+    fn is_default(&self) -> bool {
+        *self == Filling::default()
     }
 }
 
@@ -61,6 +80,9 @@ pub struct FrontEnd {
     /// In whose manner.
     #[serde(default, skip_serializing_if = "Style::is_default")]
     pub style: Style,
+    /// What a short recording is filled up with.
+    #[serde(default, skip_serializing_if = "Filling::is_default")]
+    pub filling: Filling,
 }
 
 /// The limits of [`FrontEnd::validate`]: they keep a hostile model file from asking for more memory or work
@@ -98,6 +120,7 @@ impl FrontEnd {
             n_frames: 130,
             trim_top_db: None,
             style: Style::Librosa,
+            filling: Filling::Silence,
         }
     }
 
@@ -116,6 +139,7 @@ impl FrontEnd {
             n_frames: 500,
             trim_top_db: None,
             style: Style::Whisper,
+            filling: Filling::Silence,
         }
     }
 
@@ -162,6 +186,13 @@ impl FrontEnd {
         match self.style {
             Style::Librosa => self.n_frames,
             Style::Whisper => n_frames.clamp(1, self.n_frames),
+        }
+    }
+
+    /// Fills a whole recording up before it is trimmed, where [`Filling::Peak`] asks for it.
+    pub(crate) fn fill_before_trimming(&self, samples: &mut Vec<f32>) {
+        if self.filling == Filling::Peak {
+            samples.resize(samples.len().max(self.min_samples()), 0.0);
         }
     }
 
@@ -225,7 +256,7 @@ mod tests {
         assert_eq!(reference.min_samples(), 66_048);
         let json = serde_json::to_string(&reference).unwrap();
         assert_eq!(serde_json::from_str::<FrontEnd>(&json).unwrap(), reference);
-        assert!(!json.contains("trim_top_db") && !json.contains("style"));
+        assert!(!["trim_top_db", "style", "filling"].iter().any(|key| json.contains(key)), "{json}");
         assert!(serde_json::from_str::<FrontEnd>(&json.replace("n_mels", "n_bands")).is_err());
         let whisper = FrontEnd::whisper();
         whisper.validate().unwrap();

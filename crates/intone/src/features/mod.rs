@@ -33,5 +33,5 @@ mod trim;
 
 pub use extract::{Extractor, FrameStream, LogMel};
 pub use frames::Frames;
-pub use front_end::{FrontEnd, Style};
+pub use front_end::{Filling, FrontEnd, Style};
 pub use trim::trim;
