@@ -180,6 +180,17 @@ pub enum ModelError {
         actual: String,
     },
 
+    /// A layer of a chain that cannot be, or does not fit what comes before it.
+    #[error("layer {index} ({kind}): {what}")]
+    Layer {
+        /// Its place in the chain, counted from 0.
+        index: usize,
+        /// The name of its kind, as it stands in the file.
+        kind: &'static str,
+        /// What was expected and what came.
+        what: String,
+    },
+
     /// The network answered with something that is not a number: its weights are finite, but useless.
     #[error("the network's answer is not a finite number")]
     Answer,

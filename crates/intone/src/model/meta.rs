@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::ModelError;
+use super::{ChainConfig, ModelError};
 use crate::features::FrontEnd;
 
 /// The one version of the format that this program reads and writes.
@@ -109,6 +109,8 @@ pub enum Architecture {
     Vgg(VggConfig),
     /// Whisper's encoder under a head for emotions.
     Encoder(EncoderConfig),
+    /// Any plain chain of layers over the log-mel picture, as others trained it.
+    Chain(ChainConfig),
 }
 
 impl Architecture {
@@ -117,6 +119,7 @@ impl Architecture {
         match self {
             Architecture::Vgg(_) => "vgg",
             Architecture::Encoder(_) => "encoder",
+            Architecture::Chain(_) => "chain",
         }
     }
 
@@ -125,6 +128,7 @@ impl Architecture {
         match self {
             Architecture::Vgg(vgg) => (vgg.n_mels, vgg.n_frames, vgg.n_classes),
             Architecture::Encoder(encoder) => (encoder.n_mels, encoder.n_frames, encoder.n_classes),
+            Architecture::Chain(chain) => (chain.n_mels, chain.n_frames, chain.n_classes),
         }
     }
 
@@ -136,6 +140,7 @@ impl Architecture {
         match self {
             Architecture::Vgg(vgg) => vgg.validate(),
             Architecture::Encoder(encoder) => encoder.validate(),
+            Architecture::Chain(chain) => chain.validate(),
         }
     }
 }
@@ -324,14 +329,14 @@ fn check_labels(labels: &[String]) -> Result<(), ModelError> {
     Ok(())
 }
 
-fn within(what: &'static str, actual: usize, min: usize, max: usize) -> Result<(), ModelError> {
+pub(super) fn within(what: &'static str, actual: usize, min: usize, max: usize) -> Result<(), ModelError> {
     if (min..=max).contains(&actual) {
         return Ok(());
     }
     Err(ModelError::Architecture { what, expected: format!("{min} to {max}"), actual: actual.to_string() })
 }
 
-fn same(what: &'static str, expected: usize, actual: usize) -> Result<(), ModelError> {
+pub(super) fn same(what: &'static str, expected: usize, actual: usize) -> Result<(), ModelError> {
     if expected == actual {
         return Ok(());
     }

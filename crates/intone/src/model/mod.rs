@@ -1,5 +1,6 @@
 //! Network architectures and the files they live in.
 
+pub mod chain;
 pub mod encoder;
 pub mod error;
 pub mod file;
@@ -9,6 +10,7 @@ mod train;
 pub mod vgg;
 pub mod whisper;
 
+pub use chain::ChainConfig;
 pub use error::ModelError;
 pub use file::{ModelFile, Precision, Tensor, Weights};
 pub use meta::{Architecture, CorpusInfo, EncoderConfig, ModelMeta, Provenance, VggConfig};
@@ -31,7 +33,8 @@ pub struct Model {
 
 #[derive(Debug, Clone)]
 enum AnyNetwork {
-    Vgg(Network),
+    /// The reference network, or another plain chain of layers.
+    Chain(Network),
     Encoder(Box<encoder::Encoder>),
 }
 
@@ -44,7 +47,8 @@ impl Model {
         let (n_mels, n_frames, _) = architecture.dimensions();
         let weights = Weights::new(tensors);
         let network = match architecture {
-            Architecture::Vgg(config) => AnyNetwork::Vgg(vgg::compile(config, weights)?),
+            Architecture::Vgg(config) => AnyNetwork::Chain(vgg::compile(config, weights)?),
+            Architecture::Chain(config) => AnyNetwork::Chain(chain::compile(config, weights)?),
             Architecture::Encoder(config) => {
                 AnyNetwork::Encoder(Box::new(encoder::Encoder::new(config, weights)?))
             }
@@ -64,7 +68,7 @@ impl Model {
     /// Number of values of an embedding.
     pub fn n_embedding(&self) -> usize {
         match &self.network {
-            AnyNetwork::Vgg(network) => network.n_embedding(),
+            AnyNetwork::Chain(network) => network.n_embedding(),
             AnyNetwork::Encoder(encoder) => encoder.n_embedding(),
         }
     }
@@ -77,7 +81,7 @@ impl Model {
         let window = windows.len() / n.max(1);
         let n_frames = window / self.n_mels;
         let fits = match self.network {
-            AnyNetwork::Vgg(_) => n_frames == self.n_frames,
+            AnyNetwork::Chain(_) => n_frames == self.n_frames,
             AnyNetwork::Encoder(_) => (1..=self.n_frames).contains(&n_frames),
         };
         if n == 0 || windows.len() != n * n_frames * self.n_mels || !fits {
@@ -88,7 +92,7 @@ impl Model {
             });
         }
         Ok(match &self.network {
-            AnyNetwork::Vgg(network) => network.embed(windows, n),
+            AnyNetwork::Chain(network) => network.embed(windows, n),
             AnyNetwork::Encoder(encoder) => encoder.embed(windows, n),
         })
     }
@@ -100,7 +104,7 @@ impl Model {
     pub fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32> {
         assert!(n > 0 && embeddings.len() == n * self.n_embedding(), "{n} whole embeddings");
         match &self.network {
-            AnyNetwork::Vgg(network) => network.classify(embeddings, n),
+            AnyNetwork::Chain(network) => network.classify(embeddings, n),
             AnyNetwork::Encoder(encoder) => encoder.classify(embeddings, n),
         }
     }

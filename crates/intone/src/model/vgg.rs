@@ -8,7 +8,7 @@
 
 use super::{ModelError, VggConfig, Weights};
 use crate::nn::Statistics;
-use crate::nn::infer::{ConvLayer, ConvWeights, DenseLayer, Network};
+use crate::nn::infer::{Builder, Function, Network, Slide};
 
 #[cfg(feature = "train")]
 mod train;
@@ -58,15 +58,18 @@ pub fn n_parameters(config: &VggConfig) -> usize {
 
 /// The network of a model file, ready for answers.
 pub(super) fn compile(config: &VggConfig, mut weights: Weights) -> Result<Network, ModelError> {
-    let mut network = Network { convs: Vec::new(), dense: Vec::new() };
+    let mut network = Builder::new(config.n_mels, config.n_frames);
     let (mut height, mut width) = (config.n_mels, config.n_frames);
-    let mut last_block = 0;
+    let mut in_pictures = true;
     for layer in layers(config) {
         let weight = weights.take(&format!("{}.weight", layer.name), &layer.shape)?;
-        let (c, n_in) = (layer.shape[0], layer.shape[1]);
+        let c = layer.shape[0];
+        if layer.block.is_none() && in_pictures {
+            network.flatten();
+            in_pictures = false;
+        }
         if !layer.norm {
-            let bias = weights.take(&format!("{}.bias", layer.name), &[c])?;
-            network.dense.push(DenseLayer { weight, bias, relu: false });
+            network.dense(weight, weights.take(&format!("{}.bias", layer.name), &[c])?);
             continue;
         }
         let mut part = |part: &str| weights.take(&format!("{}.norm.{part}", layer.name), &[c]);
@@ -76,40 +79,18 @@ pub(super) fn compile(config: &VggConfig, mut weights: Weights) -> Result<Networ
             return Err(ModelError::NotFinite { tensor, index: at });
         }
         match layer.block {
-            Some(block) => {
-                if block != last_block {
-                    (height, width, last_block) = (height / 2, width / 2, block);
-                }
-                let pool =
-                    layer.name == format!("blocks.{block}.convs.{}", config.convs_per_block[block] - 1);
-                let statistics = Statistics { mean, var };
-                let parts = ConvWeights { weight: &weight, gamma: &gamma, beta: &beta, statistics };
-                network.convs.push(ConvLayer::new(height, width, n_in, &parts, pool));
-            }
-            None => {
-                let statistics = Statistics { mean, var };
-                network.dense.push(DenseLayer::normalised(weight, &statistics, &gamma, &beta));
-            }
+            Some(_) => network.conv(&weight, c, [height, width].map(|n| Slide::new(n, 3, 1, true))),
+            None => network.dense(weight, vec![0.0; c]),
+        }
+        network.affine(Statistics { mean, var }.affine(&gamma, &beta));
+        network.activation(Function::Relu);
+        if let Some(block) = layer.block
+            && layer.name == format!("blocks.{block}.convs.{}", config.convs_per_block[block] - 1)
+        {
+            network.max_pool([height, width].map(|n| Slide::new(n, 2, 2, false)));
+            (height, width) = (height / 2, width / 2);
         }
     }
     weights.finish()?;
-    fill_channels(&mut network, config);
-    Ok(network)
-}
-
-/// Where the last block's channels were filled up with zeros, the first dense layer skips them.
-fn fill_channels(network: &mut Network, config: &VggConfig) {
-    let (Some(&c), Some(wide)) = (config.channels.last(), network.convs.last().map(ConvLayer::c_out)) else {
-        return;
-    };
-    if c == wide {
-        return;
-    }
-    let dense = &mut network.dense[0];
-    let mut weight = Vec::with_capacity(dense.weight.len() / c * wide);
-    for pixel in dense.weight.chunks_exact(c) {
-        weight.extend_from_slice(pixel);
-        weight.resize(weight.len() + wide - c, 0.0);
-    }
-    dense.weight = weight;
+    Ok(network.finish().expect("the last layer is a dense one"))
 }

@@ -1,139 +1,210 @@
 //! A trained network of these layers, made ready for answers: no gradients, packed weights, known statistics.
+//!
+//! A [`Builder`] is told the layers one after the other and fuses what the kernels can do at once: a bias, a
+//! normalisation and a ReLU are applied while the next layer reads, a normalisation behind a dense layer goes into its
+//! weights. Pictures are channels-last; their channels are filled up with zeros to whole blocks.
 
 use rayon::prelude::*;
 
 use super::conv::{self, ConvShape};
-use super::norm::{self, Statistics};
+use super::norm;
+use super::pictures::{Sliding, WindowConv};
 use super::simd::{Affine, BLOCK, Dropout, buffer, kernels};
 
-/// A convolution and the normalisation behind it.
+/// A function of one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    Relu,
+    Elu,
+    Sigmoid,
+    Tanh,
+    Silu,
+}
+
+impl Function {
+    fn of(self, x: f32) -> f32 {
+        match self {
+            Function::Relu => x.max(0.0),
+            Function::Elu => {
+                if x > 0.0 {
+                    x
+                } else {
+                    x.exp_m1()
+                }
+            }
+            Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Function::Tanh => x.tanh(),
+            Function::Silu => x / (1.0 + (-x).exp()),
+        }
+    }
+}
+
+/// One pass over a whole batch.
 #[derive(Debug, Clone)]
-pub(crate) struct ConvLayer {
-    shape: ConvShape,
-    packed: Vec<f32>,
-    affine: Affine,
-    /// Whether the block ends here, in ReLU and 2 x 2 max pooling.
-    pool: bool,
-}
-
-/// What a [`ConvLayer`] is made of.
-#[derive(Debug)]
-pub(crate) struct ConvWeights<'a> {
-    /// `[c_out, c_in, 3, 3]`.
-    pub(crate) weight: &'a [f32],
-    /// `[c_out]`.
-    pub(crate) gamma: &'a [f32],
-    /// `[c_out]`.
-    pub(crate) beta: &'a [f32],
-    /// Of `[c_out]` channels.
-    pub(crate) statistics: Statistics,
-}
-
-impl ConvLayer {
-    /// For images of `height` x `width`. Channels are filled up to whole blocks with zeros.
-    pub(crate) fn new(
+enum Step {
+    /// Each window minus its mean, over its standard deviation.
+    Standardise,
+    /// 3 x 3, one by one, the border filled with zeros; of `relu(x * scale + shift)` where there is a `before`.
+    Conv {
+        shape: ConvShape,
+        before: Option<Affine>,
+        packed: Vec<f32>,
+    },
+    /// Any other convolution.
+    WindowConv(WindowConv),
+    /// Takes one pixel off each side of a picture of this size and so many channels.
+    Crop {
         height: usize,
         width: usize,
-        c_in: usize,
-        weights: &ConvWeights<'_>,
-        pool: bool,
-    ) -> ConvLayer {
-        let c_out = weights.gamma.len();
-        let fill = |c: usize| if c == 1 { 1 } else { c.next_multiple_of(BLOCK) };
-        let shape = ConvShape { height, width, c_in: fill(c_in), c_out: c_out.next_multiple_of(BLOCK) };
-        let mut weight = vec![0.0; c_out * shape.c_in * 9];
-        for (wide, narrow) in
-            weight.chunks_exact_mut(shape.c_in * 9).zip(weights.weight.chunks_exact(c_in * 9))
-        {
-            wide[..c_in * 9].copy_from_slice(narrow);
-        }
-        let mut affine = weights.statistics.affine(weights.gamma, weights.beta);
-        affine.scale.resize(shape.c_out, 0.0);
-        affine.shift.resize(shape.c_out, 0.0);
-        ConvLayer { shape, packed: conv::pack_weights(&weight, shape.c_in, c_out), affine, pool }
-    }
-
-    /// Channels of the output, with those that fill up the last block.
-    pub(crate) fn c_out(&self) -> usize {
-        self.shape.c_out
-    }
+        c: usize,
+    },
+    /// `function(x * scale + shift)`.
+    Affine {
+        affine: Affine,
+        function: Option<Function>,
+    },
+    /// 2 x 2 max pooling of `relu(x * scale + shift)`.
+    ReluPool {
+        height: usize,
+        width: usize,
+        affine: Affine,
+    },
+    MaxPool(Sliding),
+    /// The mean of all pixels, of the first `c` of `wide` channels.
+    Mean {
+        wide: usize,
+        c: usize,
+    },
+    /// Leaves the first `c` of `wide` channels.
+    Narrow {
+        wide: usize,
+        c: usize,
+    },
+    Dense(DenseLayer),
 }
 
-/// A dense layer, its normalisation folded in.
+/// A dense layer.
 #[derive(Debug, Clone)]
-pub(crate) struct DenseLayer {
+struct DenseLayer {
     /// `[n_out, n_in]`.
-    pub(crate) weight: Vec<f32>,
+    weight: Vec<f32>,
     /// `[n_out]`.
-    pub(crate) bias: Vec<f32>,
-    pub(crate) relu: bool,
+    bias: Vec<f32>,
+    relu: bool,
 }
 
-/// A whole network: convolutions, and dense layers, one at least.
+/// A whole network, whose last layer is a dense one.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
-    pub(crate) convs: Vec<ConvLayer>,
-    pub(crate) dense: Vec<DenseLayer>,
+    steps: Vec<Step>,
+    output: DenseLayer,
 }
 
 impl Network {
     /// Values that the last layer sees.
     pub(crate) fn n_embedding(&self) -> usize {
-        let last = self.output();
-        last.weight.len() / last.bias.len()
-    }
-
-    fn output(&self) -> &DenseLayer {
-        self.dense.last().expect("the last layer is a dense one")
+        self.output.weight.len() / self.output.bias.len()
     }
 
     /// What the last layer sees, `[n, n_embedding]`, to `[n, n_out]`.
     pub(crate) fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32> {
-        self.output().forward(embeddings, n)
+        self.output.forward(embeddings, n)
     }
 
     /// `x` `[n, height, width]` to what the last layer sees, `[n, n_embedding]`.
     pub(crate) fn embed(&self, x: &[f32], n: usize) -> Vec<f32> {
         let mut x = x.to_vec();
-        // The normalisation and ReLU of a layer are applied when the next one reads it.
-        let mut pending: Option<&Affine> = None;
-        for layer in &self.convs {
-            let ConvShape { height, width, c_out, .. } = layer.shape;
-            let mut out = buffer::take(n * height * width * c_out);
-            conv::infer(layer.shape, &x, pending, &layer.packed, &mut out);
-            buffer::put(std::mem::replace(&mut x, out));
-            pending = Some(&layer.affine);
-            if layer.pool {
-                let mut pooled = buffer::take(n * (height / 2) * (width / 2) * c_out);
-                norm::pool(&x, height, width, &layer.affine, Dropout::OFF, &mut pooled);
-                buffer::put(std::mem::replace(&mut x, pooled));
-                pending = None;
+        for step in &self.steps {
+            match step {
+                Step::Standardise => standardise(&mut x, n),
+                Step::Affine { affine, function } => apply(&mut x, affine, *function),
+                other => {
+                    let out = other.forward(&x, n);
+                    buffer::put(std::mem::replace(&mut x, out));
+                }
             }
-        }
-        for layer in &self.dense[..self.dense.len() - 1] {
-            let out = layer.forward(&x, n);
-            buffer::put(std::mem::replace(&mut x, out));
         }
         x
     }
 }
 
-impl DenseLayer {
-    /// A layer with batch normalisation and ReLU behind it; `weight` `[n_out, n_in]`, `gamma` and `beta` `[n_out]`.
-    pub(crate) fn normalised(
-        mut weight: Vec<f32>,
-        statistics: &Statistics,
-        gamma: &[f32],
-        beta: &[f32],
-    ) -> DenseLayer {
-        let Affine { scale, shift } = statistics.affine(gamma, beta);
-        let n_in = weight.len() / scale.len();
-        for (row, scale) in weight.chunks_exact_mut(n_in).zip(&scale) {
-            row.iter_mut().for_each(|w| *w *= scale);
+impl Step {
+    fn forward(&self, x: &[f32], n: usize) -> Vec<f32> {
+        match self {
+            Step::Conv { shape, before, packed } => {
+                let mut out = buffer::take(n * shape.height * shape.width * shape.c_out);
+                conv::infer(*shape, x, before.as_ref(), packed, &mut out);
+                out
+            }
+            Step::WindowConv(conv) => conv.forward(x, n),
+            Step::Crop { height, width, c } => {
+                let row = width * c;
+                let rows = x.chunks_exact(height * row).flat_map(|picture| {
+                    picture[row..(height - 1) * row].chunks_exact(row).map(|row| &row[*c..row.len() - c])
+                });
+                let mut out = buffer::take(n * (height - 2) * (width - 2) * c);
+                out.chunks_exact_mut((width - 2) * c)
+                    .zip(rows)
+                    .for_each(|(out, row)| out.copy_from_slice(row));
+                out
+            }
+            Step::ReluPool { height, width, affine } => {
+                let mut out = buffer::take(n * (height / 2) * (width / 2) * affine.scale.len());
+                norm::pool(x, *height, *width, affine, Dropout::OFF, &mut out);
+                out
+            }
+            Step::MaxPool(sliding) => sliding.max(x, n),
+            Step::Mean { wide, c } => x
+                .chunks_exact(x.len() / n)
+                .flat_map(|picture| {
+                    let mut sums = vec![0.0f64; *c];
+                    for pixel in picture.chunks_exact(*wide) {
+                        sums.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += f64::from(*x));
+                    }
+                    let n_pixels = (picture.len() / wide) as f64;
+                    sums.into_iter().map(move |sum| (sum / n_pixels) as f32)
+                })
+                .collect(),
+            Step::Narrow { wide, c } => {
+                x.chunks_exact(*wide).flat_map(|pixel| &pixel[..*c]).copied().collect()
+            }
+            Step::Dense(layer) => layer.forward(x, n),
+            Step::Standardise | Step::Affine { .. } => unreachable!("done in place"),
         }
-        DenseLayer { weight, bias: shift, relu: true }
     }
+}
 
+/// Added to the standard deviation, so that a window without any contrast becomes zeros.
+const CONTRAST_EPSILON: f64 = 1e-8;
+
+fn standardise(x: &mut [f32], n: usize) {
+    let len = x.len() / n;
+    x.par_chunks_exact_mut(len).for_each(|x| {
+        let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / len as f64;
+        let var = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / len as f64;
+        let scale = 1.0 / (var.sqrt() + CONTRAST_EPSILON);
+        x.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
+    });
+}
+
+fn apply(x: &mut [f32], affine: &Affine, function: Option<Function>) {
+    let c = affine.scale.len();
+    x.par_chunks_mut((16_384 / c).max(1) * c).for_each(|x| {
+        for pixel in x.chunks_exact_mut(c) {
+            for ((x, scale), shift) in pixel.iter_mut().zip(&affine.scale).zip(&affine.shift) {
+                *x = *x * scale + shift;
+            }
+        }
+        match function {
+            None => (),
+            // Of its own, so that it is compiled to vectors.
+            Some(Function::Relu) => x.iter_mut().for_each(|x| *x = x.max(0.0)),
+            Some(function) => x.iter_mut().for_each(|x| *x = function.of(*x)),
+        }
+    });
+}
+
+impl DenseLayer {
     fn forward(&self, x: &[f32], n: usize) -> Vec<f32> {
         let (n_out, n_in) = (self.bias.len(), x.len() / n);
         let mut out = vec![0.0; n * n_out];
@@ -153,3 +224,241 @@ impl DenseLayer {
         out
     }
 }
+
+/// The way a window slides over a picture, along one side of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slide {
+    pub(crate) size: usize,
+    pub(crate) stride: usize,
+    /// Pixels beyond the picture's first edge that the first window covers.
+    pub(crate) before: usize,
+    /// Places where a window stands.
+    pub(crate) n_out: usize,
+}
+
+impl Slide {
+    /// Over `n` pixels; only whole windows, or, with `same`, as many as there are strides, the picture lying in their
+    /// middle. What is left over lies at the far edge, as in TensorFlow. At least one window must fit.
+    pub(crate) fn new(n: usize, size: usize, stride: usize, same: bool) -> Slide {
+        if same {
+            let n_out = n.div_ceil(stride);
+            let covered = (n_out - 1) * stride + size;
+            return Slide { size, stride, before: covered.saturating_sub(n) / 2, n_out };
+        }
+        Slide { size, stride, before: 0, n_out: (n - size) / stride + 1 }
+    }
+}
+
+/// What is known of the values between two layers.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// The first `c` of `wide` channels are there, the others stand for nothing.
+    Picture {
+        height: usize,
+        width: usize,
+        c: usize,
+        wide: usize,
+    },
+    Row(usize),
+}
+
+/// A scale and a shift, and possibly a ReLU behind them, that are not applied yet.
+#[derive(Debug)]
+struct Pending {
+    affine: Affine,
+    relu: bool,
+}
+
+/// Makes a [`Network`]. The layers must fit each other; whoever reads them from a file checks that before.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    steps: Vec<Step>,
+    shape: Shape,
+    pending: Option<Pending>,
+}
+
+impl Builder {
+    /// For windows of `height` x `width`.
+    pub(crate) fn new(height: usize, width: usize) -> Builder {
+        let shape = Shape::Picture { height, width, c: 1, wide: 1 };
+        Builder { steps: Vec::new(), shape, pending: None }
+    }
+
+    /// Channels, with those that stand for nothing.
+    fn wide(&self) -> usize {
+        match self.shape {
+            Shape::Picture { wide, .. } => wide,
+            Shape::Row(n) => n,
+        }
+    }
+
+    /// Each window minus its mean, over its standard deviation; before any other layer.
+    pub(crate) fn standardise(&mut self) {
+        self.steps.push(Step::Standardise);
+    }
+
+    /// `weight` `[c_out, c_in, size, size]`.
+    pub(crate) fn conv(&mut self, weight: &[f32], c_out: usize, [down, across]: [Slide; 2]) {
+        let Shape::Picture { height, width, c, wide } = self.shape else { return };
+        let is_kernel = [down, across].iter().all(|slide| (slide.size, slide.stride) == (3, 1));
+        let filled = c_out.next_multiple_of(BLOCK);
+        if is_kernel {
+            let before = match self.pending.take() {
+                Some(Pending { affine, relu: true }) if wide > 1 => Some(affine),
+                pending => {
+                    self.pending = pending;
+                    self.flush();
+                    None
+                }
+            };
+            let shape = ConvShape { height, width, c_in: wide, c_out: filled };
+            let mut padded = vec![0.0; c_out * wide * 9];
+            for (wider, narrow) in padded.chunks_exact_mut(wide * 9).zip(weight.chunks_exact(c * 9)) {
+                wider[..c * 9].copy_from_slice(narrow);
+            }
+            let packed = conv::pack_weights(&padded, wide, c_out);
+            self.steps.push(Step::Conv { shape, before, packed });
+            if down.before == 0 {
+                self.steps.push(Step::Crop { height, width, c: filled });
+            }
+        } else {
+            self.flush();
+            self.steps.push(Step::WindowConv(WindowConv::new(
+                weight,
+                c,
+                c_out,
+                Sliding { height, width, c: wide, down, across },
+            )));
+        }
+        self.shape = Shape::Picture { height: down.n_out, width: across.n_out, c: c_out, wide: filled };
+    }
+
+    /// `weight` `[n_out, n_in]`, `bias` `[n_out]`.
+    pub(crate) fn dense(&mut self, weight: Vec<f32>, bias: Vec<f32>) {
+        self.flush();
+        self.shape = Shape::Row(bias.len());
+        self.steps.push(Step::Dense(DenseLayer { weight, bias, relu: false }));
+    }
+
+    /// `x * scale + shift`, channel by channel.
+    pub(crate) fn affine(&mut self, Affine { scale, shift }: Affine) {
+        if let (None, Some(Step::Dense(layer))) = (&self.pending, self.steps.last_mut())
+            && !layer.relu
+        {
+            let n_in = layer.weight.len() / scale.len();
+            for (row, scale) in layer.weight.chunks_exact_mut(n_in).zip(&scale) {
+                row.iter_mut().for_each(|w| *w *= scale);
+            }
+            for ((bias, scale), shift) in layer.bias.iter_mut().zip(&scale).zip(&shift) {
+                *bias = *bias * scale + shift;
+            }
+            return;
+        }
+        if self.pending.as_ref().is_some_and(|pending| pending.relu) {
+            self.flush();
+        }
+        let mut affine = Affine { scale, shift };
+        if let Some(Pending { affine: first, .. }) = self.pending.take() {
+            for (i, (scale, shift)) in
+                first.scale.into_iter().zip(first.shift).take(affine.scale.len()).enumerate()
+            {
+                affine.shift[i] += affine.scale[i] * shift;
+                affine.scale[i] *= scale;
+            }
+        }
+        let wide = self.wide();
+        affine.scale.resize(wide, 0.0);
+        affine.shift.resize(wide, 0.0);
+        self.pending = Some(Pending { affine, relu: false });
+    }
+
+    pub(crate) fn activation(&mut self, function: Function) {
+        if let (None, Some(Step::Dense(layer)), Function::Relu) =
+            (&self.pending, self.steps.last_mut(), function)
+        {
+            layer.relu = true;
+            return;
+        }
+        if function != Function::Relu {
+            self.flush_with(Some(function));
+            return;
+        }
+        let wide = self.wide();
+        let identity = || Affine { scale: vec![1.0; wide], shift: vec![0.0; wide] };
+        let affine = self.pending.take().map_or_else(identity, |pending| pending.affine);
+        self.pending = Some(Pending { affine, relu: true });
+    }
+
+    pub(crate) fn max_pool(&mut self, [down, across]: [Slide; 2]) {
+        let Shape::Picture { height, width, c, wide } = self.shape else { return };
+        let halves = [down, across].iter().all(|slide| (slide.size, slide.stride, slide.before) == (2, 2, 0))
+            && (down.n_out, across.n_out) == (height / 2, width / 2);
+        match self.pending.take() {
+            Some(Pending { affine, relu: true }) if halves && wide > 1 => {
+                self.steps.push(Step::ReluPool { height, width, affine });
+            }
+            pending => {
+                self.pending = pending;
+                self.flush();
+                self.steps.push(Step::MaxPool(Sliding { height, width, c: wide, down, across }));
+            }
+        }
+        self.shape = Shape::Picture { height: down.n_out, width: across.n_out, c, wide };
+    }
+
+    /// The mean of each channel.
+    pub(crate) fn mean(&mut self) {
+        self.flush();
+        if let Shape::Picture { c, wide, .. } = self.shape {
+            self.steps.push(Step::Mean { wide, c });
+            self.shape = Shape::Row(c);
+        }
+    }
+
+    /// A picture as a row, in the order (row, column, channel).
+    pub(crate) fn flatten(&mut self) {
+        self.flush();
+        if let Shape::Picture { height, width, c, wide } = self.shape {
+            if c < wide {
+                self.steps.push(Step::Narrow { wide, c });
+            }
+            self.shape = Shape::Row(height * width * c);
+        }
+    }
+
+    /// The network, where its last layer is a dense one with nothing behind it but a scale and a shift.
+    pub(crate) fn finish(mut self) -> Option<Network> {
+        match (self.pending, self.steps.pop()) {
+            (None, Some(Step::Dense(output))) if !output.relu => Some(Network { steps: self.steps, output }),
+            _ => None,
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.pending.is_some() {
+            self.flush_with(None);
+        }
+    }
+
+    /// Applies what is pending, and a function behind it.
+    fn flush_with(&mut self, function: Option<Function>) {
+        let wide = self.wide();
+        let pending = self.pending.take();
+        let relu = pending.as_ref().is_some_and(|pending| pending.relu);
+        let mut affine = pending.map_or_else(
+            || Affine { scale: vec![1.0; wide], shift: vec![0.0; wide] },
+            |pending| pending.affine,
+        );
+        if relu {
+            self.steps.push(Step::Affine { affine, function: Some(Function::Relu) });
+            if function.is_none() {
+                return;
+            }
+            affine = Affine { scale: vec![1.0; wide], shift: vec![0.0; wide] };
+        }
+        self.steps.push(Step::Affine { affine, function });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod conv;
 pub(crate) mod infer;
 pub(crate) mod linear;
 mod norm;
+mod pictures;
 pub(crate) mod pooling;
 mod simd;
 
@@ -28,3 +29,4 @@ pub(crate) mod rows;
 #[cfg(feature = "train")]
 pub(crate) use norm::EPSILON;
 pub(crate) use norm::Statistics;
+pub(crate) use simd::Affine;
