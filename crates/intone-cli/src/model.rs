@@ -12,6 +12,8 @@ use serde::Serialize;
 use crate::terminal::{Ink, Style, printable, thousands};
 
 mod card;
+mod chain;
+mod keras;
 
 /// Look into model files
 #[derive(Debug, clap::Args)]
@@ -27,7 +29,7 @@ enum Command {
     /// Write a model file again with its weights in another form, such as int8 for the smallest file
     Convert(ConvertArgs),
     Card(card::CardArgs),
-    /// Take over weights that others published, to train from
+    /// Take over what others published: weights to train from, or a whole classifier
     #[command(subcommand)]
     Import(Import),
 }
@@ -36,6 +38,8 @@ enum Command {
 enum Import {
     /// The encoder of a Whisper of any size: safetensors as `openai/whisper-tiny.en`, or CTranslate2's model.bin
     Whisper(ImportArgs),
+    /// A convolutional classifier that was trained with Keras, ready for use. Nothing in the files is executed
+    Keras(keras::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -109,6 +113,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Convert(args) => convert(args),
         Command::Card(args) => card::card(args),
         Command::Import(Import::Whisper(args)) => import(args),
+        Command::Import(Import::Keras(args)) => keras::import(args),
     }
 }
 
@@ -214,6 +219,10 @@ fn text(info: &Info, style: Style) -> String {
             );
             page.line("dense", &dense.join(", "));
         }
+        Architecture::Chain(config) => {
+            page.line("input", &format!("{} mel bands x {} frames", config.n_mels, config.n_frames));
+            chain::lines(config).iter().for_each(|line| page.line("", line));
+        }
         other => page.line("details", &format!("{other:?}")),
     }
 
@@ -226,6 +235,9 @@ fn text(info: &Info, style: Style) -> String {
         &format!("{} from {} to {} Hz", front_end.n_mels, front_end.fmin_hz, front_end.fmax_hz),
     );
     page.line("range", &format!("{} dB below the window's peak", front_end.top_db));
+    if front_end.filling == intone::features::Filling::Peak {
+        page.line("filled up", "with the window's peak");
+    }
     page.line("trimmed", &front_end.trim_top_db.map_or("no".into(), |db| format!("{db} dB below the peak")));
 
     page.title("origin");

@@ -1,0 +1,153 @@
+//! Pickles that Python wrote are read in `tests/goldens.rs`; here are those that it would not write.
+
+use super::*;
+
+/// A pickle of protocol 2 with these instructions.
+fn pickle(instructions: &[u8]) -> Vec<u8> {
+    [b"\x80\x02", instructions, b"."].concat()
+}
+
+fn error(bytes: &[u8]) -> String {
+    read(bytes).expect_err("an error").to_string()
+}
+
+#[test]
+fn code_is_refused_by_name_and_never_run() {
+    let marker = std::env::temp_dir().join(format!("intone-pickle-{}", std::process::id()));
+    let command = format!("touch {}", marker.display());
+    let text = |text: &str| [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    for (module, name) in [
+        ("os", "system"),
+        ("posix", "system"),
+        ("builtins", "eval"),
+        ("subprocess", "Popen"),
+        ("numpy", "load"),
+    ] {
+        let global = format!("c{module}\n{name}\n");
+        let by_line = pickle(&[global.as_bytes(), &text(&command), b"\x85R"].concat());
+        let by_stack = pickle(&[&text(module)[..], &text(name), b"\x93", &text(&command), b"\x85R"].concat());
+        for bytes in [by_line, by_stack] {
+            assert!(error(&bytes).contains(&format!("it asks for `{module}.{name}`")), "{}", error(&bytes));
+        }
+    }
+    // As the exploits have it, in protocol 0.
+    let text = format!("cos\nsystem\n(S'{command}'\ntR.");
+    assert!(error(text.as_bytes()).contains("`os.system`"));
+    for instruction in [b"i".as_slice(), b"o", b"P0\n", b"Q", b"\x82\x01", b"\x97", b"\x98", b"I1\n", b"d"] {
+        assert!(error(&pickle(&[b"(N", instruction].concat())).contains("instruction"), "{instruction:?}");
+    }
+    assert!(!marker.exists());
+}
+
+#[test]
+fn names_of_data_stand_for_nothing_else() {
+    for (instructions, expected) in [
+        (b"cnumpy\nndarray\n".as_slice(), "where plain data is expected"),
+        (b"cnumpy\nndarray\n)R", "other arguments"),
+        (b"cnumpy\ndtype\nK\x01\x85R", "other arguments"),
+        (b"c_codecs\nencode\nX\x01\0\0\0aX\x05\0\0\0rot13\x86R", "other arguments"),
+        (b"csklearn.preprocessing._label\nLabelEncoder\n)\x81", "never filled"),
+        (b"csklearn.preprocessing._label\nLabelEncoder\n)\x81]b", "has none"),
+        (b"NNR", "arguments that are no tuple"),
+        (b"N)R", "no name"),
+        (b"NNb", "has none"),
+    ] {
+        let error = error(&pickle(instructions));
+        assert!(error.contains(expected), "{instructions:?}: {error}");
+    }
+}
+
+#[test]
+fn broken_pickles_are_refused() {
+    for (bytes, expected) in [
+        (b"".to_vec(), "ends where 1 more"),
+        (pickle(b""), "empty stack"),
+        (pickle(b"(N"), ""),
+        (pickle(b"t"), "a mark that is not there"),
+        (pickle(b"Na"), "empty stack"),
+        (pickle(b"NNa"), "no list"),
+        (pickle(b"}(Nu"), "no pairs"),
+        (pickle(b"h\x07"), "was not remembered"),
+        (pickle(b"X\xff\xff\xff\xff"), "4294967295 more bytes"),
+        (pickle(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff"), "more bytes"),
+        (pickle(b"X\x02\0\0\0\xff\xff"), "no UTF-8"),
+        (pickle(b"\x8a\x09\0\0\0\0\0\0\0\0\x01"), "an int of 9 bytes"),
+        (b"\x80\x01N.".to_vec(), "protocol 1"),
+        (b"\x80\x06N.".to_vec(), "protocol 6"),
+        (vec![0; MAX_BYTES as usize + 1], "expected at most"),
+    ] {
+        match read(&bytes) {
+            Err(error) => assert!(error.to_string().contains(expected), "{bytes:?}: {error}"),
+            Ok(value) => assert!(expected.is_empty(), "{bytes:?} became {value:?}"),
+        }
+    }
+}
+
+#[test]
+fn small_pickles_do_not_become_large_values() {
+    // A list in itself.
+    assert!(error(&pickle(b"]q\x00h\x00a")).contains("hold themselves"));
+    // Each list holds the one before ten times: a thousand million values in the end.
+    let mut lists = b"N".to_vec();
+    for index in 0..9u8 {
+        lists.extend([b'q', index, b'0', b']', b'(']);
+        lists.extend([b'h', index].repeat(10));
+        lists.push(b'e');
+    }
+    assert!(error(&pickle(&lists)).contains("more than 65536 values"));
+    // A long text many times.
+    let mut texts = [b"X".as_slice(), &100_000u32.to_le_bytes(), &[b'a'; 100_000], b"q\x000]("].concat();
+    texts.extend(b"h\x00".repeat(1_000));
+    texts.push(b'e');
+    assert!(error(&pickle(&texts)).contains("more than 65536 values"));
+    // An array that claims more than it has.
+    let array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01J\xff\xff\xff\x7f\x85\
+        cnumpy\ndtype\nX\x02\0\0\0O8\x89\x88\x87R\x89]Natb";
+    assert!(error(&pickle(array)).contains("do not fill its shape"));
+}
+
+#[test]
+fn plain_values_are_read() {
+    let value = read(&pickle(
+        b"(NK\x07M\x00\x01J\xff\xff\xff\xff\x8a\x02\x00\x80\x8a\x00G\x40\x04\0\0\0\0\0\0\x88\x89t",
+    ))
+    .unwrap();
+    let expected = vec![
+        Value::None,
+        Value::Int(7),
+        Value::Int(256),
+        Value::Int(-1),
+        Value::Int(-32_768),
+        Value::Int(0),
+        Value::Float(2.5),
+        Value::Bool(true),
+        Value::Bool(false),
+    ];
+    assert_eq!(value, Value::List(expected));
+}
+
+/// Every pickle of the goldens, cut anywhere and with any byte changed: an answer or an error.
+#[test]
+fn damaged_pickles_do_not_panic() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens");
+    let mut n_pickles = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "pkl") {
+            continue;
+        }
+        n_pickles += 1;
+        let whole = std::fs::read(&path).unwrap();
+        let original = read(&whole).unwrap();
+        for at in 0..whole.len() {
+            assert!(read(&whole[..at]).is_err(), "{} cut at {at}", path.display());
+            for change in [0x01, 0x10, 0x80, 0xff] {
+                let mut changed = whole.clone();
+                changed[at] ^= change;
+                drop(read(&changed));
+            }
+        }
+        assert_eq!(read(&whole).unwrap(), original);
+    }
+    assert!(n_pickles >= 16, "{n_pickles} pickles in {folder}");
+}
