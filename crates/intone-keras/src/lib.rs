@@ -23,6 +23,7 @@ mod hdf5;
 mod labels;
 mod layers;
 mod parameters;
+mod parts;
 mod pickle;
 
 pub use convert::{Beside, KerasModel};

@@ -158,7 +158,10 @@ impl Parameters {
             ("n_mels", &mut front_end.n_mels),
         ] {
             if let Some((key, value)) = self.one(&[key])? {
-                *field = whole(key, value)?;
+                *field = match whole(key, value)? {
+                    0 => return Err(refuse(key, "0; expected a number from 1 on")),
+                    n => n,
+                };
             }
         }
         front_end.fmax_hz = front_end.sample_rate_hz as f32 / 2.0;

@@ -361,7 +361,10 @@ fn parameters_are_honoured_or_refused_by_name() {
         (&[("n_mels", &n94)], "but the network's input has 64 bands"),
         (&[("n_mels", &n64), ("max_len", &n64)], "but the network's input has 94 frames"),
         (&[("n_mels", &n64), ("duration", &n64)], "parameter `duration`: 64 s make"),
-        (&[("n_mels", &n64), ("hop_length", b"J\0\0\0\0")], "hop_length"),
+        (
+            &[("n_mels", &n64), ("hop_length", b"J\0\0\0\0"), ("duration", &n64)],
+            "parameter `hop_length`: 0; expected",
+        ),
         (&[("n_mels", &n64), ("sr", b"J\x01\0\0\0"), ("n_frames", &n94)], "sample_rate_hz"),
     ];
     for (pairs, expected) in cases {

@@ -55,7 +55,11 @@ pub fn occlusion(
         });
     }
     let values = frames.values();
-    let mean = |mel: usize| values.iter().skip(mel).step_by(n_mels).sum::<f32>() / n_frames.max(1) as f32;
+    // What fills a short recording up is infinite: it is not part of it, and stays.
+    let mean = |mel: usize| {
+        let own = values.iter().skip(mel).step_by(n_mels).filter(|db| db.is_finite());
+        own.clone().sum::<f32>() / own.count().max(1) as f32
+    };
     let means: Vec<f32> = (0..n_mels).map(mean).collect();
     let size = (n_mels.div_ceil(PATCH_BANDS).max(1), ((PATCH_S / frame_s).round() as usize).max(1));
     let starts = |n: usize, size: usize| -> Vec<usize> {
@@ -74,7 +78,9 @@ pub fn occlusion(
         let mut values = values.to_vec();
         for row in values.chunks_exact_mut(n_mels).skip(frame).take(size.1) {
             let bands = mel..(mel + size.0).min(n_mels);
-            row[bands.clone()].copy_from_slice(&means[bands]);
+            if row.iter().all(|db| db.is_finite()) {
+                row[bands.clone()].copy_from_slice(&means[bands]);
+            }
         }
         Frames::from_values(n_mels, values)
     };

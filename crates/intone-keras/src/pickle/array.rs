@@ -4,7 +4,8 @@ use std::fmt;
 
 use half::f16;
 
-use super::{Id, Node, Value};
+use super::Value;
+use super::machine::{Id, Node};
 
 /// The type of an element, as numpy codes it: a letter and a number of bytes, or, for text, of characters.
 #[derive(Debug, Clone, PartialEq)]

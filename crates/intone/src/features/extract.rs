@@ -140,7 +140,7 @@ impl LogMel {
         for mel in 0..n_mels {
             let row = frames.values().iter().skip(mel).step_by(n_mels);
             match style {
-                Style::Librosa => data.extend(row.map(|db| (db - peak_db).max(-top_db))),
+                Style::Librosa => data.extend(row.map(|db| (db - peak_db).max(-top_db).min(0.0))),
                 Style::Whisper => data.extend(row.map(|&db| whisper_value(db, peak_db, top_db))),
             }
         }
@@ -372,6 +372,10 @@ mod tests {
             samples.chunks(7).for_each(|piece| stream.push(piece, &mut streamed));
             stream.finish(&mut streamed);
             assert_eq!(streamed, frames, "{n_samples}");
+            let picture = LogMel::from_frames(&frames, &front_end);
+            assert!(picture.data().iter().all(|db| (-80.0..=0.0).contains(db)), "{n_samples}");
+            let at = |mel: usize, frame: usize| picture.data()[mel * picture.n_frames() + frame];
+            assert!((n_own..8).all(|frame| at(0, frame) == 0.0), "{n_samples}");
         }
     }
 

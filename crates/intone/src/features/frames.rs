@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::features::{Filling, FrontEnd, Style};
+use crate::features::{FrontEnd, Style};
 
 /// Log-mel frames, `[n_frames, n_mels]`, time-major, absolute: `10 * log10(max(amin, power))` dB.
 ///
@@ -73,12 +73,7 @@ impl Frames {
     pub fn window(&self, front_end: &FrontEnd, start_frame: usize, out: &mut [f32]) -> Result<()> {
         let frames = self.window_values(front_end, start_frame, out.len())?;
         let (top_db, n_frames) = (front_end.top_db, out.len() / self.n_mels);
-        let peak_db = match front_end.filling {
-            Filling::Silence => peak(frames),
-            Filling::Peak => {
-                frames.iter().copied().filter(|db| *db < f32::INFINITY).fold(f32::NEG_INFINITY, f32::max)
-            }
-        };
+        let peak_db = peak(frames);
         let value = |db: f32| match front_end.style {
             // Only what fills a window up lies above its peak.
             Style::Librosa => ((db - peak_db).max(-top_db).min(0.0) + top_db) / top_db,
@@ -136,9 +131,9 @@ impl Frames {
     }
 }
 
-/// The loudest value; negative infinity where there is none.
+/// The loudest value, but for what fills a window up; negative infinity where there is none.
 pub(super) fn peak(db: &[f32]) -> f32 {
-    db.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    db.iter().copied().filter(|db| *db < f32::INFINITY).fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// Whisper's `(max(log10, peak - 8) + 4) / 4`, of decibels.
@@ -149,6 +144,7 @@ pub(super) fn whisper_value(db: f32, peak_db: f32, top_db: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::Filling;
 
     /// Three bands, two frames in a window.
     fn small() -> FrontEnd {
