@@ -52,7 +52,7 @@ impl Frames {
         start..self.dropped + self.values.len() / self.n_mels.max(1)
     }
 
-    /// The frames that are here, `[range().len(), n_mels]`, dB; infinite where a window is [filled up](Filling::Peak) with its
+    /// The frames that are here, `[range().len(), n_mels]`, dB; infinite where a window is [filled up](super::Filling::Peak) with its
     /// peak.
     pub fn values(&self) -> &[f32] {
         &self.values[self.stale * self.n_mels..]
