@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use intone::model::{Architecture, Model, ModelFile, ModelMeta, Precision, WhisperEncoder};
+use intone::model::{Architecture, Model, ModelFile, ModelMeta, Precision, WhisperEncoder, onnx};
 use intone::recognizer::EMBEDDED_MODEL;
 use serde::Serialize;
 
@@ -30,6 +30,9 @@ enum Command {
     /// Take over weights that others published, to train from
     #[command(subcommand)]
     Import(Import),
+    /// Write a model for other programs
+    #[command(subcommand)]
+    Export(Export),
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,6 +47,23 @@ struct ImportArgs {
     file: PathBuf,
 
     /// File to write: the encoder alone, as safetensors under its published names
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Export {
+    /// ONNX, opset 17: log-mel frames in, probabilities out, weights in f32; docs/model-file.md has the details
+    Onnx(ExportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ExportArgs {
+    /// Model file; without one, the embedded model
+    #[arg(value_name = "MODEL")]
+    model: Option<PathBuf>,
+
+    /// File to write
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -109,7 +129,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Convert(args) => convert(args),
         Command::Card(args) => card::card(args),
         Command::Import(Import::Whisper(args)) => import(args),
+        Command::Export(Export::Onnx(args)) => export(args),
     }
+}
+
+fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let file = model_file(args.model.as_deref())?;
+    onnx::write(file, &args.out).map_err(|error| match &args.model {
+        Some(path) => error.in_file(path),
+        None => error,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A model file, or the embedded model.
+pub(crate) fn model_file(path: Option<&Path>) -> anyhow::Result<ModelFile> {
+    Ok(match path {
+        Some(path) => ModelFile::open(path)?,
+        None => ModelFile::read(EMBEDDED_MODEL)?,
+    })
 }
 
 fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {

@@ -28,3 +28,5 @@ pub(crate) mod rows;
 #[cfg(feature = "train")]
 pub(crate) use norm::EPSILON;
 pub(crate) use norm::Statistics;
+#[cfg(feature = "onnx")]
+pub(crate) use simd::LAYER_NORM_EPSILON;
