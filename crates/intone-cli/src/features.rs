@@ -44,10 +44,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     front_end: Name,
 
-    /// The front end of this model file instead; what is shorter than its window is filled up with silence, as the network
-    /// sees it
+    /// The front end of this model instead, a file or hf:OWNER/NAME[@REVISION][/FILE]; what is shorter than its window is
+    /// filled up with silence, as the network sees it
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["front_end", "trim"])]
-    model: Option<PathBuf>,
+    pub(crate) model: Option<PathBuf>,
 
     /// Write also NAME.png, a picture of the spectrogram with axes
     #[arg(long)]

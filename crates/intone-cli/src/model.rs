@@ -43,7 +43,7 @@ enum Import {
 
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// The published file, with or without a decoder
+    /// The published file, with or without a decoder; also hf:OWNER/NAME[@REVISION][/FILE]
     file: PathBuf,
 
     /// File to write: the encoder alone, as safetensors under its published names
@@ -59,7 +59,7 @@ enum Export {
 
 #[derive(Debug, clap::Args)]
 struct ExportArgs {
-    /// Model file; without one, the embedded model
+    /// Model: a file, or hf:OWNER/NAME[@REVISION][/FILE]; without one, the embedded model
     #[arg(value_name = "MODEL")]
     model: Option<PathBuf>,
 
@@ -70,7 +70,7 @@ struct ExportArgs {
 
 #[derive(Debug, clap::Args)]
 struct ConvertArgs {
-    /// Model file to read
+    /// Model to read: a file, or hf:OWNER/NAME[@REVISION][/FILE]
     input: PathBuf,
 
     /// Model file to write
@@ -90,7 +90,7 @@ enum PrecisionName {
 
 #[derive(Debug, clap::Args)]
 struct InfoArgs {
-    /// Model file; without one, the embedded model
+    /// Model: a file, or hf:OWNER/NAME[@REVISION][/FILE]; without one, the embedded model
     file: Option<PathBuf>,
 
     /// Form of the output
@@ -121,6 +121,19 @@ struct Info {
     precision: &'static str,
     #[serde(flatten)]
     meta: ModelMeta,
+}
+
+impl Args {
+    /// Where a model file was given.
+    pub(crate) fn models(&mut self) -> Vec<&mut PathBuf> {
+        match &mut self.command {
+            Command::Info(args) => args.file.iter_mut().collect(),
+            Command::Convert(args) => vec![&mut args.input],
+            Command::Card(args) => args.model.iter_mut().collect(),
+            Command::Import(Import::Whisper(args)) => vec![&mut args.file],
+            Command::Export(Export::Onnx(args)) => args.model.iter_mut().collect(),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
