@@ -16,7 +16,7 @@ pub(crate) use self::output::shown;
 use self::output::{Answer, Format, Outcome, Report};
 use self::shard::Shard;
 use crate::inputs::{self, Input};
-use crate::progress::bar_for_many;
+use crate::progress::{bar_for_many, note};
 use crate::terminal::{Style, complain};
 
 mod in_order;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let n_all = inputs.len();
     inputs.retain(|input| !file.holds(&input.path));
     if inputs.len() < n_all {
-        complain(format_args!("intone: {} of {n_all} recordings are there already", n_all - inputs.len()));
+        note(format_args!("intone: {} of {n_all} recordings are there already", n_all - inputs.len()));
     }
     let (format, is_new) = (file.row_format(), file.is_new());
     let n_failed = answer_all(args, recognizer, inputs.into(), labels, format, is_new, &mut file)?;
