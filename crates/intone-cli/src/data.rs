@@ -11,6 +11,8 @@ use crate::terminal::{complain, files};
 mod check;
 mod fetch;
 
+pub(crate) use self::fetch::show;
+
 /// Look at corpora, and download them
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -27,8 +27,8 @@ use crate::terminal::complain;
 /// in training stops the evaluation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Model file; without one, the embedded model
-    model: Option<PathBuf>,
+    /// Model: a file, or hf:OWNER/NAME[@REVISION][/FILE]; without one, the embedded model
+    pub(crate) model: Option<PathBuf>,
 
     /// Directories with the recordings, as for `intone train`
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]

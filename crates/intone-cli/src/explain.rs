@@ -31,9 +31,9 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Model file to use instead of the embedded one
+    /// Model to use instead of the embedded one: a file, or hf:OWNER/NAME[@REVISION][/FILE]
     #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    pub(crate) model: Option<PathBuf>,
 
     /// Explain this emotion instead of the most probable one
     #[arg(long, value_name = "LABEL")]

@@ -13,6 +13,7 @@ use intone::features::{Extractor, FrameStream, Frames, FrontEnd, LogMel};
 use rayon::prelude::*;
 
 use crate::inputs::{self, Input};
+use crate::model::model_file;
 use crate::progress::bar_for_many;
 use crate::terminal::complain;
 
@@ -43,6 +44,11 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     front_end: Name,
 
+    /// The front end of this model instead, a file or hf:OWNER/NAME[@REVISION][/FILE]; what is shorter than its window is
+    /// filled up with silence, as the network sees it
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["front_end", "trim"])]
+    pub(crate) model: Option<PathBuf>,
+
     /// Write also NAME.png, a picture of the spectrogram with axes
     #[arg(long)]
     png: bool,
@@ -63,11 +69,11 @@ enum Name {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let front_end = match args.front_end {
-        Name::Reference => FrontEnd::reference(),
-        Name::Whisper => FrontEnd::whisper(),
+    let front_end = match (&args.model, args.front_end) {
+        (Some(path), _) => model_file(Some(path))?.meta.front_end,
+        (None, Name::Reference) => FrontEnd { trim_top_db: args.trim, ..FrontEnd::reference() },
+        (None, Name::Whisper) => FrontEnd { trim_top_db: args.trim, ..FrontEnd::whisper() },
     };
-    let front_end = FrontEnd { trim_top_db: args.trim, ..front_end };
     let extractor = Extractor::new(&front_end)?;
     let jobs = jobs(&args.paths, &args.out)?;
     fs::create_dir_all(&args.out)
@@ -78,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .par_iter()
         .progress_with(progress.clone())
         .filter(|job| {
-            let result = job.run(&extractor, args.png);
+            let result = job.run(&extractor, args.model.is_some(), args.png);
             progress.suspend(|| job.tell(&result));
             result.is_err()
         })
@@ -149,8 +155,8 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 
 impl Job {
     /// Writes the features. Answers with warnings about the recording.
-    fn run(&self, extractor: &Extractor, png: bool) -> anyhow::Result<Vec<String>> {
-        let features = Features::of(&self.input, extractor)?;
+    fn run(&self, extractor: &Extractor, filled: bool, png: bool) -> anyhow::Result<Vec<String>> {
+        let features = Features::of(&self.input, extractor, filled)?;
         if let Some(folder) = self.target.parent() {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -205,7 +211,7 @@ struct Features {
 }
 
 impl Features {
-    fn of(input: &Input, extractor: &Extractor) -> anyhow::Result<Features> {
+    fn of(input: &Input, extractor: &Extractor, filled: bool) -> anyhow::Result<Features> {
         let front_end = extractor.front_end();
         let rate = SampleRate(front_end.sample_rate_hz);
         let mut audio = input.open()?;
@@ -223,7 +229,7 @@ impl Features {
         piece.clear();
         resampler.finish(&mut piece);
         sink.push(&piece);
-        let (log_mel, n_samples) = sink.finish(extractor);
+        let (log_mel, n_samples) = sink.finish(extractor, filled);
         Ok(Features {
             log_mel,
             duration_s: n_samples as f64 / f64::from(rate.0),
@@ -251,18 +257,23 @@ impl Sink {
         }
     }
 
-    /// The features, and the number of samples that they were made from.
-    fn finish(self, extractor: &Extractor) -> (LogMel, usize) {
-        match self {
-            Sink::Frames(stream, mut frames, n_samples) => {
-                stream.finish_unpadded(&mut frames);
-                (LogMel::from_frames(&frames, extractor.front_end()), n_samples)
-            }
+    /// The features, filled up to a window or not, and the number of samples that they were made from.
+    fn finish(self, extractor: &Extractor, filled: bool) -> (LogMel, usize) {
+        let (stream, mut frames, n_samples) = match self {
+            Sink::Frames(stream, frames, n_samples) => (stream, frames, n_samples),
             Sink::Samples(samples) => {
                 let trimmed = extractor.front_end().trimmed(&samples);
-                (extractor.log_mel(trimmed), trimmed.len())
+                let (mut stream, mut frames) =
+                    (extractor.stream(), Frames::new(extractor.front_end().n_mels));
+                stream.push(trimmed, &mut frames);
+                (stream, frames, trimmed.len())
             }
+        };
+        match filled {
+            true => stream.finish(&mut frames),
+            false => stream.finish_unpadded(&mut frames),
         }
+        (LogMel::from_frames(&frames, extractor.front_end()), n_samples)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command `intone`: what was typed, and which module does the work.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -9,6 +10,7 @@ mod data;
 mod evaluate;
 mod explain;
 mod features;
+mod hub;
 mod inputs;
 mod listen;
 mod model;
@@ -55,9 +57,30 @@ enum Command {
     Man(shell::ManArgs),
 }
 
+impl Command {
+    /// Where a model file was given.
+    fn models(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Command::Predict(args) => args.model.iter_mut().collect(),
+            Command::Timeline(args) => args.model.iter_mut().collect(),
+            Command::Listen(args) => args.model.iter_mut().collect(),
+            Command::Serve(args) => args.model.iter_mut().collect(),
+            Command::Evaluate(args) => args.model.iter_mut().collect(),
+            Command::Explain(args) => args.model.iter_mut().collect(),
+            Command::Features(args) => args.model.iter_mut().collect(),
+            Command::Model(args) => args.models(),
+            Command::Train(_) | Command::CrossValidate(_) | Command::Report(_) => Vec::new(),
+            Command::Data(_) | Command::Completions(_) | Command::Man(_) => Vec::new(),
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
     cli.telling.begin();
+    if let Err(error) = cli.command.models().into_iter().try_for_each(hub::localise) {
+        return complain(&error);
+    }
     let result = match cli.command {
         Command::Predict(args) => predict::run(&args),
         Command::Timeline(args) => timeline::run(&args),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use intone::model::{Architecture, Model, ModelFile, ModelMeta, Precision, WhisperEncoder};
+use intone::model::{Architecture, Model, ModelFile, ModelMeta, Precision, WhisperEncoder, onnx};
 use intone::recognizer::EMBEDDED_MODEL;
 use serde::Serialize;
 
@@ -32,6 +32,9 @@ enum Command {
     /// Take over what others published: weights to train from, or a whole classifier
     #[command(subcommand)]
     Import(Import),
+    /// Write a model for other programs
+    #[command(subcommand)]
+    Export(Export),
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,7 +47,7 @@ enum Import {
 
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// The published file, with or without a decoder
+    /// The published file, with or without a decoder; also hf:OWNER/NAME[@REVISION][/FILE]
     file: PathBuf,
 
     /// File to write: the encoder alone, as safetensors under its published names
@@ -52,9 +55,26 @@ struct ImportArgs {
     out: PathBuf,
 }
 
+#[derive(Debug, Subcommand)]
+enum Export {
+    /// ONNX, opset 17: log-mel frames in, probabilities out, weights in f32; docs/model-file.md has the details
+    Onnx(ExportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ExportArgs {
+    /// Model: a file, or hf:OWNER/NAME[@REVISION][/FILE]; without one, the embedded model
+    #[arg(value_name = "MODEL")]
+    model: Option<PathBuf>,
+
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 #[derive(Debug, clap::Args)]
 struct ConvertArgs {
-    /// Model file to read
+    /// Model to read: a file, or hf:OWNER/NAME[@REVISION][/FILE]
     input: PathBuf,
 
     /// Model file to write
@@ -74,7 +94,7 @@ enum PrecisionName {
 
 #[derive(Debug, clap::Args)]
 struct InfoArgs {
-    /// Model file; without one, the embedded model
+    /// Model: a file, or hf:OWNER/NAME[@REVISION][/FILE]; without one, the embedded model
     file: Option<PathBuf>,
 
     /// Form of the output
@@ -107,6 +127,21 @@ struct Info {
     meta: ModelMeta,
 }
 
+impl Args {
+    /// Where a model file was given.
+    pub(crate) fn models(&mut self) -> Vec<&mut PathBuf> {
+        match &mut self.command {
+            Command::Info(args) => args.file.iter_mut().collect(),
+            Command::Convert(args) => vec![&mut args.input],
+            Command::Card(args) => args.model.iter_mut().collect(),
+            Command::Import(Import::Whisper(args)) => vec![&mut args.file],
+            // Keras' files are no model files of this project.
+            Command::Import(Import::Keras(_)) => Vec::new(),
+            Command::Export(Export::Onnx(args)) => args.model.iter_mut().collect(),
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Info(args) => info(args),
@@ -114,7 +149,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Card(args) => card::card(args),
         Command::Import(Import::Whisper(args)) => import(args),
         Command::Import(Import::Keras(args)) => keras::import(args),
+        Command::Export(Export::Onnx(args)) => export(args),
     }
+}
+
+fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let file = model_file(args.model.as_deref())?;
+    onnx::write(file, &args.out).map_err(|error| match &args.model {
+        Some(path) => error.in_file(path),
+        None => error,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A model file, or the embedded model.
+pub(crate) fn model_file(path: Option<&Path>) -> anyhow::Result<ModelFile> {
+    Ok(match path {
+        Some(path) => ModelFile::open(path)?,
+        None => ModelFile::read(EMBEDDED_MODEL)?,
+    })
 }
 
 fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {

@@ -7,22 +7,29 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::bail;
 use intone::Recognizer;
 
 use self::in_order::in_order;
+use self::out_file::OutFile;
 pub(crate) use self::output::shown;
 use self::output::{Answer, Format, Outcome, Report};
+use self::shard::Shard;
 use crate::inputs::{self, Input};
-use crate::progress::bar_for_many;
+use crate::progress::{bar_for_many, note};
 use crate::terminal::{Style, complain};
 
 mod in_order;
+mod out_file;
 mod output;
+mod parquet;
+mod rows;
+mod shard;
 
 /// Recognise the emotions in recordings
 ///
 /// Reads WAV, FLAC, Ogg Vorbis, MP3, AAC, AIFF, and the audio of MP4 and Matroska files; what a file is says its
-/// content. Exit code 0: all recordings were recognised; 1: some were not; 2: the command line or the model
+/// content. docs/scale.md is about a great many. Exit code 0: all recordings were recognised; 1: some were not; 2: the command line or the model
 /// cannot be used.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -30,13 +37,25 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Model file to use instead of the embedded one
+    /// Model to use instead of the embedded one: a file, or hf:OWNER/NAME[@REVISION][/FILE]
     #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    pub(crate) model: Option<PathBuf>,
 
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value_t)]
-    format: Format,
+    /// Form of the output [default: table, or what the ending of --out says]
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
+
+    /// Write to this file (jsonl, csv or parquet), each row as soon as it is known
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Go on with the file of --out: leave out the recordings that it holds, answers and errors, and add the others
+    #[arg(long, requires = "out")]
+    resume: bool,
+
+    /// Only part I of N of the recordings, for jobs that share them: which part one belongs to says its path
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
 
     /// Show only the N most probable emotions
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -56,22 +75,73 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.embedding && !matches!(args.format, Format::Json | Format::Jsonl) {
-        anyhow::bail!("--embedding: expected --format json or jsonl, which have room for vectors");
+    let format = format(args)?;
+    if args.embedding && !matches!(format, Format::Json | Format::Jsonl) {
+        bail!("--embedding: expected --format json or jsonl, which have room for vectors");
     }
     let recognizer = recognizer(args.model.as_deref())?;
     let labels = chosen_labels(args.classes.as_deref(), recognizer.labels())?;
-    let inputs: Arc<[Input]> = inputs::expand(&args.paths)?.into();
+    let mut inputs = inputs::expand(&args.paths)?;
+    if let Some(shard) = args.shard {
+        inputs.retain(|input| shard.contains(&input.path));
+    }
+    let open = |path: &PathBuf| OutFile::open(path, format, &labels, args.resume);
+    let Some(mut file) = args.out.as_ref().map(open).transpose()? else {
+        let n_failed =
+            answer_all(args, recognizer, inputs.into(), labels, format, true, &mut io::stdout().lock())?;
+        return Ok(exit_code(n_failed));
+    };
+    let n_all = inputs.len();
+    inputs.retain(|input| !file.holds(&input.path));
+    if inputs.len() < n_all {
+        note(format_args!("intone: {} of {n_all} recordings are there already", n_all - inputs.len()));
+    }
+    let (format, is_new) = (file.row_format(), file.is_new());
+    let n_failed = answer_all(args, recognizer, inputs.into(), labels, format, is_new, &mut file)?;
+    file.finish()?;
+    Ok(exit_code(n_failed))
+}
+
+/// The form of the output, from what was asked for and the ending of the file.
+fn format(args: &Args) -> anyhow::Result<Format> {
+    let Some(path) = &args.out else {
+        return match args.format {
+            Some(Format::Parquet) => bail!("--format parquet: expected --out FILE, which it is written to"),
+            format => Ok(format.unwrap_or_default()),
+        };
+    };
+    match (args.format, path.extension().and_then(|ending| ending.to_str())) {
+        (Some(format @ (Format::Jsonl | Format::Csv | Format::Parquet)), _) => Ok(format),
+        (None, Some("jsonl")) => Ok(Format::Jsonl),
+        (None, Some("csv")) => Ok(Format::Csv),
+        (None, Some("parquet")) => Ok(Format::Parquet),
+        _ => bail!(
+            "--out {}: expected --format jsonl, csv or parquet, or one of these endings",
+            path.display()
+        ),
+    }
+}
+
+/// Writes an answer for each of the inputs. Gives the number of those that could not be recognised.
+fn answer_all(
+    args: &Args,
+    recognizer: Recognizer,
+    inputs: Arc<[Input]>,
+    labels: Vec<String>,
+    format: Format,
+    is_new: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<usize> {
     let top = args.top.map(|top| top as usize);
     let n_jobs = match args.jobs {
         Some(n_jobs) => usize::from(n_jobs),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-
     let paths = inputs.iter().map(|input| input.path.as_path());
-    let mut report = Report::new(args.format, Style::of_stdout(), labels.clone(), top, paths);
-    let mut out = io::stdout().lock();
-    report.begin(&mut out)?;
+    let mut report = Report::new(format, Style::of_stdout(), labels.clone(), top, paths);
+    if is_new {
+        report.begin(out)?;
+    }
     let progress = bar_for_many(inputs.len(), "recordings");
     let mut n_failed = 0;
     let work = {
@@ -82,23 +152,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let path = &inputs[index].path;
         n_failed += usize::from(matches!(outcome, Outcome::Error(_)));
         progress.suspend(|| {
-            tell(args.format, path, &outcome);
-            report.write(&mut out, path, &outcome)?;
+            tell(format, path, &outcome);
+            report.write(out, path, &outcome)?;
             out.flush()
         })?;
         progress.inc(1);
         io::Result::Ok(())
     })?;
     progress.finish_and_clear();
-    report.end(&mut out)?;
+    report.end(out)?;
     out.flush()?;
-    if n_failed == 0 {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if inputs.len() > 1 {
+    if n_failed > 0 && inputs.len() > 1 {
         complain(format_args!("intone: {n_failed} of {} recordings could not be recognised", inputs.len()));
     }
-    Ok(ExitCode::FAILURE)
+    Ok(n_failed)
+}
+
+fn exit_code(n_failed: usize) -> ExitCode {
+    if n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The recogniser of a model file, or of the embedded model.

@@ -26,9 +26,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 7860)]
     port: u16,
 
-    /// Model file to use instead of the embedded one
+    /// Model to use instead of the embedded one: a file, or hf:OWNER/NAME[@REVISION][/FILE]
     #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    pub(crate) model: Option<PathBuf>,
 
     /// Token that clients of the API must give; better in the environment than here, where others can see it
     #[arg(long, env = "INTONE_TOKEN", hide_env_values = true, value_name = "TOKEN")]

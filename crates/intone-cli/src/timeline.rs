@@ -26,9 +26,9 @@ pub(crate) struct Args {
     /// Recording; `-` for standard input
     path: PathBuf,
 
-    /// Model file to use instead of the embedded one
+    /// Model to use instead of the embedded one: a file, or hf:OWNER/NAME[@REVISION][/FILE]
     #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    pub(crate) model: Option<PathBuf>,
 
     #[command(flatten)]
     window: WindowArgs,

@@ -79,6 +79,15 @@ pub enum Error {
         second: PathBuf,
     },
 
+    /// A model on the Hugging Face hub that cannot be had.
+    #[error("{asked}: {what}")]
+    Hub {
+        /// What was asked for.
+        asked: String,
+        /// What was expected and what came.
+        what: String,
+    },
+
     /// A file could not be fetched.
     #[error("{url}: {what}")]
     Fetch {

@@ -1,7 +1,7 @@
-//! Downloading corpora from their public sources, with nothing to trust but checksums.
+//! Downloading corpora and models from their public sources, with nothing to trust but checksums.
 //!
-//! [`ravdess`] fetches one archive and unpacks it; [`crema_d`] fetches 7,442 single files over several connections.
-//! Both go on where an earlier run stopped, skip what is there and valid, try again after transient failures, and
+//! [`ravdess`] fetches one archive and unpacks it; [`crema_d`] fetches 7,442 single files over several connections; [`Hub`]
+//! fetches a model. All go on where an earlier run stopped, skip what is there and valid, try again after transient failures, and
 //! verify every byte of audio against checksums that are part of this crate. The library says nothing on a terminal:
 //! progress comes as [`Event`]s.
 
@@ -12,10 +12,12 @@ use crate::error::{Error, Result};
 
 mod crema_d;
 mod download;
+mod hub;
 mod ravdess;
 mod unpack;
 
 pub use crema_d::crema_d;
+pub use hub::{HUB_PREFIX, Hub, HubModel};
 pub use ravdess::{Archive, RAVDESS_ARCHIVE, archive, ravdess};
 
 /// How to fetch.

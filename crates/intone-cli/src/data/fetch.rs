@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 type Fetch =
     fn(&std::path::Path, &Options, &(dyn Fn(Event<'_>) + Sync)) -> intone_train::Result<fetch::Fetched>;
 
-fn show(bar: &ProgressBar, event: &Event<'_>) {
+pub(crate) fn show(bar: &ProgressBar, event: &Event<'_>) {
     match event {
         Event::Plan { bytes, .. } => {
             bar.set_style(style("{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left"));

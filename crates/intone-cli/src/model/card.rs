@@ -25,8 +25,8 @@ const MAX_REPORT_BYTES: u64 = 1 << 28;
 /// groups, crowd, robustness, checks, intended_use, licence, notes. A report on another model is refused.
 #[derive(Debug, clap::Args)]
 pub(super) struct CardArgs {
-    /// Model file; without one, the embedded model
-    model: Option<PathBuf>,
+    /// Model: a file, or hf:OWNER/NAME[@REVISION][/FILE]; without one, the embedded model
+    pub(super) model: Option<PathBuf>,
 
     /// The report.json of an evaluation of this very file
     #[arg(long, value_name = "FILE")]

@@ -19,6 +19,15 @@ pub(crate) enum Format {
     Jsonl,
     /// Comma-separated values with a header
     Csv,
+    /// Apache Parquet, to a file
+    Parquet,
+}
+
+/// The names of the columns in tables for programs.
+pub(super) fn columns(labels: &[String]) -> Vec<String> {
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let behind = names(&["silence", "uncertain", "duration_s", "windows", "error"]);
+    [names(&["path", "label"]), labels.to_vec(), behind].concat()
 }
 
 /// What came of one recording.
@@ -84,13 +93,9 @@ impl Report {
                 );
                 writeln!(out, "{}", self.style.paint(Ink::Strong, heading.trim_end()))
             }
-            Format::Table | Format::Jsonl => Ok(()),
+            Format::Table | Format::Jsonl | Format::Parquet => Ok(()),
             Format::Json => write!(out, "["),
-            Format::Csv => {
-                let labels = self.labels.iter().map(String::as_str);
-                let fields = ["path", "label"].into_iter().chain(labels);
-                csv_line(out, fields.chain(["silence", "uncertain", "duration_s", "windows", "error"]))
-            }
+            Format::Csv => csv_line(out, columns(&self.labels).iter().map(String::as_str)),
         }
     }
 
@@ -104,7 +109,8 @@ impl Report {
                 write!(out, "{}", if self.n_written == 1 { "\n  " } else { ",\n  " })?;
                 json(out, path, outcome)
             }
-            Format::Jsonl => {
+            // The rows that a Parquet file is made of at the end.
+            Format::Jsonl | Format::Parquet => {
                 json(out, path, outcome)?;
                 writeln!(out)
             }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
+use ureq::RequestBuilder;
 use ureq::http::{Response, StatusCode, header};
+use ureq::typestate::WithoutBody;
 
 use super::{Event, Options};
 use crate::error::{Error, Result};
@@ -49,6 +51,8 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Downloader<'a> {
     agent: ureq::Agent,
     options: &'a Options,
+    /// Who asks, where a server wants to know. Never told to where a server sends us on to.
+    pub(super) token: Option<&'a str>,
     pub(super) progress: &'a (dyn Fn(Event<'_>) + Sync),
 }
 
@@ -73,11 +77,21 @@ impl<'a> Downloader<'a> {
             // A compressed answer could be neither resumed nor counted.
             .accept_encoding("identity")
             .timeout_connect(Some(CONNECT))
+            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::Never)
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
             .max_idle_connections_per_host(super::MAX_CONNECTIONS)
             .build();
-        Downloader { agent: config.into(), options, progress }
+        Downloader { agent: config.into(), options, token: None, progress }
+    }
+
+    /// A question, with the token.
+    pub(super) fn request(&self, url: &str) -> RequestBuilder<WithoutBody> {
+        let request = self.agent.get(url);
+        match self.token {
+            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        }
     }
 
     /// Fetches one file. It appears under its name only when it is complete and valid; until then it is `NAME.part`.
@@ -125,7 +139,7 @@ impl<'a> Downloader<'a> {
         }
         let url = &wanted.urls[*at_url];
         if have == 0 || wanted.bytes != Some(have) {
-            let mut request = self.agent.get(url);
+            let mut request = self.request(url);
             if have > 0 {
                 request = request.header(header::RANGE, format!("bytes={have}-"));
             }

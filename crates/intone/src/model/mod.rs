@@ -5,6 +5,8 @@ pub mod encoder;
 pub mod error;
 pub mod file;
 pub mod meta;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 #[cfg(feature = "train")]
 mod train;
 pub mod vgg;

@@ -16,17 +16,43 @@ mod train;
 pub use train::{DropoutRates, Vgg};
 
 /// One layer with weights: its name in the model file and the shape of its weight.
-struct Layer {
-    name: String,
-    shape: Vec<usize>,
+pub(super) struct Layer {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
     /// The block of a convolution; a dense layer has none.
-    block: Option<usize>,
+    pub(super) block: Option<usize>,
     /// Whether batch normalisation follows; the output has a bias instead.
-    norm: bool,
+    pub(super) norm: bool,
+}
+
+impl Layer {
+    /// Whether pooling follows.
+    pub(super) fn is_last_of_block(&self, config: &VggConfig) -> bool {
+        let last = |block: usize| format!("blocks.{block}.convs.{}", config.convs_per_block[block] - 1);
+        self.block.is_some_and(|block| self.name == last(block))
+    }
+}
+
+/// The batch normalisation behind a layer, of `[c]` channels.
+pub(super) struct Normalised {
+    pub(super) gamma: Vec<f32>,
+    pub(super) beta: Vec<f32>,
+    pub(super) statistics: Statistics,
+}
+
+impl Normalised {
+    pub(super) fn take(weights: &mut Weights, layer: &Layer) -> Result<Normalised, ModelError> {
+        let mut part = |part: &str| weights.take(&format!("{}.norm.{part}", layer.name), &layer.shape[..1]);
+        let (gamma, beta, mean, var) = (part("gamma")?, part("beta")?, part("mean")?, part("var")?);
+        match var.iter().position(|v| *v < 0.0) {
+            Some(index) => Err(ModelError::NotFinite { tensor: format!("{}.norm.var", layer.name), index }),
+            None => Ok(Normalised { gamma, beta, statistics: Statistics { mean, var } }),
+        }
+    }
 }
 
 /// All layers, in the order of computation.
-fn layers(config: &VggConfig) -> Vec<Layer> {
+pub(super) fn layers(config: &VggConfig) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut c_in = 1;
     let (mut height, mut width) = (config.n_mels, config.n_frames);
@@ -72,21 +98,15 @@ pub(super) fn compile(config: &VggConfig, mut weights: Weights) -> Result<Networ
             network.dense(weight, weights.take(&format!("{}.bias", layer.name), &[c])?);
             continue;
         }
-        let mut part = |part: &str| weights.take(&format!("{}.norm.{part}", layer.name), &[c]);
-        let (gamma, beta, mean, var) = (part("gamma")?, part("beta")?, part("mean")?, part("var")?);
-        if let Some(at) = var.iter().position(|v| *v < 0.0) {
-            let tensor = format!("{}.norm.var", layer.name);
-            return Err(ModelError::NotFinite { tensor, index: at });
-        }
+        let pool = layer.is_last_of_block(config);
+        let Normalised { gamma, beta, statistics } = Normalised::take(&mut weights, &layer)?;
         match layer.block {
             Some(_) => network.conv(&weight, c, [height, width].map(|n| Slide::new(n, 3, 1, true))),
             None => network.dense(weight, vec![0.0; c]),
         }
-        network.affine(Statistics { mean, var }.affine(&gamma, &beta));
+        network.affine(statistics.affine(&gamma, &beta));
         network.activation(Function::Relu);
-        if let Some(block) = layer.block
-            && layer.name == format!("blocks.{block}.convs.{}", config.convs_per_block[block] - 1)
-        {
+        if pool {
             network.max_pool([height, width].map(|n| Slide::new(n, 2, 2, false)));
             (height, width) = (height / 2, width / 2);
         }

@@ -45,6 +45,9 @@ pub(crate) struct Packed {
     values: Vec<f32>,
 }
 
+/// `apply(x, n, out)`: the product of `n` rows.
+type ApplyRows<'a> = dyn Fn(&[f32], usize, &mut [f32]) + Sync + 'a;
+
 impl Packed {
     /// From a layer's weight `[c_out, c_in]`.
     pub(crate) fn from_rows(weight: &[f32], c_in: usize) -> Packed {
@@ -91,14 +94,8 @@ impl Packed {
         self.product_by(&|x, n, out| self.apply(x, n, pitch, out), x, n, pitch)
     }
 
-    /// The same by another kernel: `apply(x, n, out)` does some of the rows on one thread.
-    fn product_by(
-        &self,
-        apply: &(dyn Fn(&[f32], usize, &mut [f32]) + Sync),
-        x: &[f32],
-        n: usize,
-        pitch: usize,
-    ) -> Vec<f32> {
+    /// The same by another kernel: `apply` does some of the rows on one thread.
+    fn product_by(&self, apply: &ApplyRows<'_>, x: &[f32], n: usize, pitch: usize) -> Vec<f32> {
         let filled = self.c_out_filled();
         let mut out = buffer::take(n * filled);
         // Few and large pieces: each reads all weights.

@@ -30,3 +30,5 @@ pub(crate) mod rows;
 pub(crate) use norm::EPSILON;
 pub(crate) use norm::Statistics;
 pub(crate) use simd::Affine;
+#[cfg(feature = "onnx")]
+pub(crate) use simd::LAYER_NORM_EPSILON;
