@@ -2,6 +2,12 @@
 
 .PHONY: check fmt lint tree test doc examples browser python wheel load release results shell deb
 
+# What the tests and the Python package need; skipped without Python, but not in continuous integration.
+PYTHON ?= python3
+VENV = $(CURDIR)/target/venv
+# Who runs exported networks.
+export INTONE_PYTHON ?= $(VENV)/bin/python
+
 DATA ?= ../shared/data
 MODEL ?= crates/intone/models/default.safetensors
 
@@ -19,7 +25,7 @@ tree:
 	  | grep -E '^(tokio|hyper|ureq|pyo3|plotters|wgpu|cubecl|burn)[a-z0-9_-]* ' \
 	  || { echo "error: the library must not depend on the crates above" >&2; exit 1; }
 
-test:
+test: $(VENV)/installed
 	cargo test --workspace --locked
 
 doc:
@@ -51,8 +57,6 @@ $(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
 
 # The Python package as its users get it: built, installed, its types checked, its tests and the examples run. Skipped without
 # Python, but not in continuous integration. The program that it must agree with is the one that the tests were built with.
-PYTHON ?= python3
-VENV = $(CURDIR)/target/venv
 PACKAGE = crates/intone-python
 
 python: $(VENV)/installed
@@ -74,8 +78,9 @@ $(VENV)/bin/maturin: $(PACKAGE)/requirements.txt
 	@if ! command -v $(PYTHON) >/dev/null; then echo "skipped: the package needs $(PYTHON)"; test -z "$$CI"; exit; fi; \
 	  $(PYTHON) -m venv $(VENV) && $(PIP) install "$$(grep '^maturin==' $<)" && touch $@
 
-$(VENV)/installed: $(PACKAGE)/requirements.txt $(VENV)/bin/maturin
-	@if ! command -v $(PYTHON) >/dev/null; then exit; fi; $(PIP) install -r $< && touch $@
+$(VENV)/installed: $(PACKAGE)/requirements.txt reference/requirements-onnx.txt $(VENV)/bin/maturin
+	@if ! command -v $(PYTHON) >/dev/null; then exit; fi; \
+	  $(PIP) install -r $< -r reference/requirements-onnx.txt && touch $@
 
 load: $(BROWSER)/node_modules/.package-lock.json   ## the service under load, some minutes; no part of check
 	cargo build --release --locked -p intone-cli

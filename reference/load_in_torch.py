@@ -84,7 +84,9 @@ def encoder(x, t, config):
 def main(model, *features):
     meta, tensors = load(model)
     architecture = meta["architecture"]
-    network = {"vgg": vgg, "encoder": encoder}[architecture["name"]]
+    network = {"vgg": vgg, "encoder": encoder}.get(architecture["name"])
+    if network is None:
+        sys.exit(f"{model}: expected vgg or encoder, got {architecture['name']}: `intone model export onnx` writes any network")
     for path in features:
         x = torch.from_numpy(np.load(path))[None]
         logits = network(scaled(x, meta["front_end"]), tensors, architecture)

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Place, babble, code, small_encoder, small_model, stderr, stdout, wav};
+use common::{Place, babble, code, small_chain, small_encoder, small_model, stderr, stdout, wav};
 use intone::model::Precision;
 
 /// How many real recordings are compared.
@@ -62,7 +62,9 @@ fn onnx_runtime_gives_the_same_answers() {
     }
     let mut models = vec![workspace().join("crates/intone/models/default.safetensors")];
     for precision in [Precision::F32, Precision::F16, Precision::Int8] {
-        for (name, mut file) in [("vgg", small_model()), ("encoder", small_encoder())] {
+        for (name, mut file) in
+            [("vgg", small_model()), ("chain", small_chain()), ("encoder", small_encoder())]
+        {
             file.meta.temperature = 1.3;
             models.push(place.path(format!("{name}-{}.safetensors", precision.name())));
             file.write(models.last().unwrap(), precision).unwrap();

@@ -7,6 +7,7 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use intone::features::FrontEnd;
+use intone::model::chain::{Activation, ChainConfig, ChainLayer, Padding, Size};
 use intone::model::encoder::EncoderNetwork;
 use intone::model::{Architecture, EncoderConfig, ModelFile, ModelMeta, Precision, Tensor, VggConfig};
 use intone_train::train::Device;
@@ -153,6 +154,53 @@ pub(crate) fn small_model() -> ModelFile {
     layer("output", &[LABELS.len(), 16], false);
     let labels = LABELS.map(String::from).to_vec();
     ModelFile::new(ModelMeta::new(Architecture::Vgg(config), FrontEnd::reference(), labels), tensors)
+}
+
+/// The reference front end, and a chain with every kind of layer and arbitrary weights; its windows overlap and reach beyond
+/// the edges by odd numbers.
+pub(crate) fn small_chain() -> ModelFile {
+    let conv = |channels, kernel, stride, padding| ChainLayer::Conv { channels, kernel, stride, padding };
+    let activation = |function| ChainLayer::Activation { function };
+    let layers = vec![
+        ChainLayer::Standardise,
+        conv(5, [4, 3], [2, 3], Padding::Same),
+        ChainLayer::Affine,
+        activation(Activation::Silu),
+        ChainLayer::MaxPool { size: [3, 2], stride: [2, 2], padding: Padding::Same },
+        conv(7, [3, 5], [2, 1], Padding::Valid),
+        activation(Activation::Elu),
+        ChainLayer::MaxPool { size: [2, 2], stride: [2, 2], padding: Padding::Valid },
+        activation(Activation::Tanh),
+        ChainLayer::Flatten,
+        ChainLayer::Dense { width: 12 },
+        ChainLayer::Affine,
+        activation(Activation::Sigmoid),
+        ChainLayer::Dense { width: LABELS.len() },
+    ];
+    let config = ChainConfig { n_mels: 128, n_frames: 130, n_classes: LABELS.len(), layers };
+    let mut random = Random(3);
+    let mut tensors = BTreeMap::new();
+    let mut c_in = 1;
+    for (index, (layer, behind)) in config.layers.iter().zip(config.sizes().expect("they fit")).enumerate() {
+        let (Size::Picture { channels: c_out, .. } | Size::Row(c_out)) = behind;
+        let shapes = match layer {
+            ChainLayer::Conv { kernel, .. } => {
+                vec![("weight", vec![c_out, c_in, kernel[0], kernel[1]]), ("bias", vec![c_out])]
+            }
+            ChainLayer::Dense { .. } => vec![("weight", vec![c_out, c_in]), ("bias", vec![c_out])],
+            ChainLayer::Affine => vec![("scale", vec![c_out]), ("shift", vec![c_out])],
+            _ => Vec::new(),
+        };
+        for (part, shape) in shapes {
+            let n: usize = shape.iter().product();
+            let spread = (6.0 / (n / shape[0]) as f32).sqrt();
+            let data = (0..n).map(|_| spread * random.next()).collect();
+            tensors.insert(format!("layers.{index}.{part}"), Tensor { shape, data });
+        }
+        c_in = c_out;
+    }
+    let labels = LABELS.map(String::from).to_vec();
+    ModelFile::new(ModelMeta::new(Architecture::Chain(config), FrontEnd::reference(), labels), tensors)
 }
 
 /// Whisper's front end, and a small encoder with arbitrary weights.

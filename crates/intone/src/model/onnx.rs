@@ -29,6 +29,7 @@ use super::{Architecture, ModelError, ModelFile, ModelMeta, Weights};
 use crate::features::{FrontEnd, Style};
 use crate::{Error, Result};
 
+mod chain;
 mod encoder;
 mod graph;
 mod proto;
@@ -63,7 +64,7 @@ pub fn write(file: ModelFile, path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// [`ModelError`] where the tensors are not those of the architecture; [`Error::OutOfRange`] for a network that is larger
-/// than [`MAX_BYTES`], and for a chain, which is not written.
+/// than [`MAX_BYTES`].
 pub fn to_bytes(file: ModelFile) -> Result<Vec<u8>> {
     file.meta.validate()?;
     let (meta, weights) = (file.meta, Weights::new(file.tensors));
@@ -76,10 +77,7 @@ pub fn to_bytes(file: ModelFile) -> Result<Vec<u8>> {
             let logits = encoder::logits(&mut graph, config, weights, &x)?;
             (logits, Dimension::Param("frames".to_owned()))
         }
-        other @ Architecture::Chain(_) => {
-            let (expected, actual) = ("vgg or encoder".to_owned(), other.name().to_owned());
-            return Err(Error::OutOfRange { what: "network of an ONNX file", expected, actual });
-        }
+        Architecture::Chain(config) => (chain::logits(&mut graph, config, weights, &x)?, frames),
     };
     let temperature = graph.float("temperature", meta.temperature);
     let calibrated = graph.node("Div", "calibrated", &[&logits, &temperature], vec![]);
