@@ -205,7 +205,7 @@ impl Config {
                 encoder_learning_rate: 2e-5,
                 frozen_blocks: 0,
                 layer_decay: 0.8,
-                products: Products::F32,
+                products: Products::Bf16,
             }),
             training: TrainingConfig {
                 batch_size: 16,
