@@ -9,9 +9,10 @@ use std::time::Instant;
 use intone::Recognizer;
 use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, FrontEnd};
+use intone::model::encoder::ProductPrecision;
 use intone::model::{Model, ModelFile, ModelMeta};
 use intone_train::Config;
-use intone_train::config::{ModelConfig, Products};
+use intone_train::config::ModelConfig;
 use intone_train::learner::{Inputs, Learner};
 use intone_train::phase::Phase;
 use intone_train::train::Device;
@@ -58,7 +59,8 @@ fn work(what: &str) -> Box<dyn FnMut()> {
         "train-encoder" | "train-encoder-bf16" => {
             let mut config = Config::whisper_tiny();
             let ModelConfig::Encoder(model) = &mut config.model else { unreachable!("it has an encoder") };
-            model.products = if what == "train-encoder" { Products::F32 } else { Products::Bf16 };
+            model.products =
+                if what == "train-encoder" { ProductPrecision::F32 } else { ProductPrecision::Bf16 };
             let mut learner = Learner::new(&config, &Device::flex()).expect("it is trained here");
             let window = ENCODER_FRAMES * config.front_end.n_mels;
             let windows: Vec<Vec<f32>> = noise(16 * window).chunks(window).map(<[f32]>::to_vec).collect();

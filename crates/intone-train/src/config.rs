@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use intone::features::FrontEnd;
+use intone::model::encoder::ProductPrecision;
 use intone::model::{Architecture, EncoderConfig, VggConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -85,18 +86,9 @@ pub struct EncoderModel {
     pub frozen_blocks: usize,
     /// Each block's step size as a share of that of the block above it; the convolutions lie below the first block.
     pub layer_decay: f64,
-    /// What the matrix products of the encoder are computed in once it moves.
-    pub products: Products,
-}
-
-/// Numbers of matrix products in training. Weights, sums, and all else, are in single precision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Products {
-    /// Single precision.
-    F32,
-    /// Factors rounded to bfloat16, on processors that have instructions for it; single precision on others.
-    Bf16,
+    /// What the matrix products of the encoder are computed in once it moves. Weights, sums, and all else, are in single
+    /// precision.
+    pub products: ProductPrecision,
 }
 
 /// The training loop.
@@ -205,7 +197,7 @@ impl Config {
                 encoder_learning_rate: 2e-5,
                 frozen_blocks: 0,
                 layer_decay: 0.8,
-                products: Products::Bf16,
+                products: ProductPrecision::Bf16,
             }),
             training: TrainingConfig {
                 batch_size: 16,

@@ -11,7 +11,7 @@ use intone::model::{
     Architecture, EncoderConfig, Tensor as Weights, Update, Values, VggConfig, WhisperEncoder,
 };
 
-use crate::config::{Config, EncoderModel, ModelConfig, Products};
+use crate::config::{Config, EncoderModel, ModelConfig};
 use crate::error::{Error, Result};
 use crate::optimizer::Optimizer;
 use crate::phase::Phase;
@@ -185,15 +185,11 @@ impl Network {
     }
 
     fn encoder(config: &Config, encoder: &EncoderConfig, network: EncoderNetwork) -> Network {
-        let (dropout, n_frozen, products) = match &config.model {
+        let (dropout, n_frozen, precision) = match &config.model {
             ModelConfig::Encoder(model) => (model.dropout, model.frozen_blocks, model.products),
-            ModelConfig::Vgg { .. } => (0.0, 0, Products::F32),
+            ModelConfig::Vgg { .. } => (0.0, 0, ProductPrecision::F32),
         };
         let network = Box::new(network.freeze_lowest(n_frozen));
-        let precision = match products {
-            Products::F32 => ProductPrecision::F32,
-            Products::Bf16 => ProductPrecision::Bf16,
-        };
         if !precision.is_native() {
             log::warn!("no instructions for bfloat16 here: products are computed in single precision");
         }

@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use intone::model::file::write_atomically;
 
 use super::output::Format;
 use super::parquet::{self, Table};
@@ -137,32 +138,18 @@ fn merge(
     labels: &[String],
     finished: &HashSet<String>,
 ) -> anyhow::Result<()> {
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".predictions-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any other new file (the umask applies), not private as temporary files are.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.tempfile_in(folder)?;
-    let mut table = Table::new(file.as_file().try_clone()?, labels)?;
-    if target.exists() {
-        parquet::read(target, labels, |row| table.push(row))?;
-    }
-    // Of a run that ended between making the file and removing its rows, they are in both.
-    read_jsonl(rows, labels, |row| match finished.contains(&row.path) {
-        true => Ok(()),
-        false => table.push(row),
-    })?;
-    table.finish()?;
-    file.as_file().sync_all()?;
-    file.persist(target)?;
-    Ok(())
+    write_atomically(target, |file| {
+        let mut table = Table::new(file.try_clone()?, labels)?;
+        if target.exists() {
+            parquet::read(target, labels, |row| table.push(row))?;
+        }
+        // Of a run that ended between making the file and removing its rows, they are in both.
+        read_jsonl(rows, labels, |row| match finished.contains(&row.path) {
+            true => Ok(()),
+            false => table.push(row),
+        })?;
+        table.finish()
+    })
 }
 
 #[cfg(test)]

@@ -254,7 +254,13 @@ fn filled(channels: usize) -> usize {
     channels.next_multiple_of(32)
 }
 
-fn slides([height, width]: [usize; 2], size: [usize; 2], stride: [usize; 2], padding: Padding) -> [Slide; 2] {
+/// How a window slides over a picture of these sides.
+pub(super) fn slides(
+    [height, width]: [usize; 2],
+    size: [usize; 2],
+    stride: [usize; 2],
+    padding: Padding,
+) -> [Slide; 2] {
     let same = padding == Padding::Same;
     [Slide::new(height, size[0], stride[0], same), Slide::new(width, size[1], stride[1], same)]
 }

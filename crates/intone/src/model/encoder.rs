@@ -15,7 +15,9 @@ use crate::nn::pooling::{self, softmax};
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "train")]
-pub use train::{ClipBatch, EncoderNetwork, FrozenClip, FrozenEncoder, ProductPrecision};
+pub use train::{ClipBatch, EncoderNetwork, FrozenClip, FrozenEncoder};
+
+pub use crate::nn::linear::ProductPrecision;
 
 /// Longest period of the sinusoidal positions, in units of `2 pi` rows.
 const MAX_TIMESCALE: f64 = 10_000.0;

@@ -12,6 +12,7 @@
 //! way to be wrong has its own [`ModelError`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -118,7 +119,8 @@ impl ModelFile {
     pub fn write(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
         let path = path.as_ref();
         let bytes = self.to_bytes(precision)?;
-        write_atomically(path, &bytes).map_err(|error| crate::Error::from(error).in_file(path))
+        write_atomically(path, |file| file.write_all(&bytes))
+            .map_err(|error| crate::Error::from(error).in_file(path))
     }
 
     /// The bytes of the file.
@@ -398,13 +400,21 @@ fn layout_error(error: SafeTensorError) -> ModelError {
     ModelError::Layout(error.to_string())
 }
 
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file as a whole: `write` fills one beside it under another name, which then takes its place. Where that
+/// fails, what was there before stays.
+///
+/// # Errors
+/// Those of `write`, and what the operating system says.
+pub fn write_atomically<E: From<std::io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".model-");
+    builder.prefix(".unfinished-");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -412,8 +422,8 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()>
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    write(file.as_file_mut())?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
+    file.persist(path).map_err(std::io::Error::from)?;
     Ok(())
 }

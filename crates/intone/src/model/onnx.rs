@@ -19,6 +19,7 @@
 //! Weights are float32 whatever the model file has. Operators are those of opset 17, the first with
 //! `LayerNormalization`; GELU is written with `Erf`.
 
+use std::io::Write;
 use std::path::Path;
 
 use prost::Message;
@@ -57,7 +58,8 @@ pub const MAX_BYTES: usize = i32::MAX as usize;
 pub fn write(file: ModelFile, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = to_bytes(file)?;
-    super::file::write_atomically(path, &bytes).map_err(|error| Error::from(error).in_file(path))
+    super::file::write_atomically(path, |file| file.write_all(&bytes))
+        .map_err(|error| Error::from(error).in_file(path))
 }
 
 /// The bytes of the ONNX file. The same model gives the same bytes.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -191,7 +191,8 @@ impl WhisperEncoder {
             ));
         }
         let bytes = safetensors::serialize(views, None).map_err(layout)?;
-        write_atomically(path, &bytes).map_err(|error| crate::Error::from(error).in_file(path))
+        write_atomically(path, |file| file.write_all(&bytes))
+            .map_err(|error| crate::Error::from(error).in_file(path))
     }
 
     /// The tensors under their published names.

@@ -175,7 +175,7 @@ impl Step {
 }
 
 /// Added to the standard deviation, so that a window without any contrast becomes zeros.
-const CONTRAST_EPSILON: f64 = 1e-8;
+pub(crate) const CONTRAST_EPSILON: f64 = 1e-8;
 
 fn standardise(x: &mut [f32], n: usize) {
     let len = x.len() / n;
@@ -246,6 +246,12 @@ impl Slide {
             return Slide { size, stride, before: covered.saturating_sub(n) / 2, n_out };
         }
         Slide { size, stride, before: 0, n_out: (n - size) / stride + 1 }
+    }
+
+    /// Pixels beyond the far edge of a picture of `n` that the last window covers.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn after(&self, n: usize) -> usize {
+        ((self.n_out - 1) * self.stride + self.size).saturating_sub(self.before + n)
     }
 }
 

@@ -4,13 +4,15 @@
 //! result is the same to the bit on any machine with the same vector width.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::simd::{BLOCK, PairKernels, Product, buffer, kernels, pair_kernels};
 
 mod bf16;
 
 /// The numbers that matrix products of training are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProductPrecision {
     /// Single precision.
     #[default]

@@ -12,7 +12,7 @@ use super::{Encoder, POOLED_MEAN, POOLED_SCALE, padded_frames, positions, rows_o
 use crate::model::train::{mix_seed, parameter, read_all, replace_all, update_all, values};
 use crate::model::{EncoderConfig, ModelError, Tensor as Weights, Update, Values, Weights as FileWeights};
 use crate::nn::layers::dropout;
-pub use crate::nn::linear::ProductPrecision;
+use crate::nn::linear::ProductPrecision;
 use crate::nn::rows::{LayerGain, attention, bias_gelu, layer_norm, linear, linear_bias, pool, unfold};
 
 /// The network, for training and as the definition that inference is made from.

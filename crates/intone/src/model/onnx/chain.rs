@@ -1,11 +1,10 @@
 //! The graph of a plain chain of layers.
 
 use super::graph::{Graph, int, ints};
-use crate::model::chain::{Activation, ChainLayer, Padding, Size};
+use super::proto::AttributeProto;
+use crate::model::chain::{Activation, ChainLayer, Size, slides};
 use crate::model::{ChainConfig, ModelError, Weights};
-
-/// What is added to a window's standard deviation before it is divided by it.
-const STANDARD_EPSILON: f32 = 1e-8;
+use crate::nn::infer::{CONTRAST_EPSILON, Slide};
 
 /// Windows `[batch, n_mels, n_frames]`, scaled, to logits `[batch, n_classes]`. Pictures are `[batch, channels, height,
 /// width]` here.
@@ -15,8 +14,7 @@ pub(super) fn logits(
     mut weights: Weights,
     x: &str,
 ) -> Result<String, ModelError> {
-    let axis = graph.ints("channel_axis", &[1]);
-    let mut x = graph.node("Unsqueeze", "picture", &[x, &axis], vec![]);
+    let mut x = graph.picture(x);
     let mut before = Size::Picture { height: config.n_mels, width: config.n_frames, channels: 1 };
     for (index, (layer, behind)) in config.layers.iter().zip(config.sizes()?).enumerate() {
         let name = format!("layers.{index}");
@@ -30,11 +28,13 @@ pub(super) fn logits(
                 let shape = [*channels, c_in, kernel[0], kernel[1]];
                 let weight = graph.floats(&format!("{name}.weight"), &shape, &take("weight", &shape)?);
                 let bias = graph.floats(&format!("{name}.bias"), &[*channels], &take("bias", &[*channels])?);
-                let around = window([height, width], *kernel, *stride, *padding);
+                let sides = [height, width];
+                let around = window(sides, slides(sides, *kernel, *stride, *padding));
                 graph.node("Conv", &format!("{name}/convolved"), &[&x, &weight, &bias], around)
             }
             (ChainLayer::MaxPool { size, stride, padding }, Size::Picture { height, width, .. }) => {
-                let around = window([height, width], *size, *stride, *padding);
+                let sides = [height, width];
+                let around = window(sides, slides(sides, *size, *stride, *padding));
                 graph.node("MaxPool", &format!("{name}/pooled"), &[&x], around)
             }
             (ChainLayer::Dense { width }, Size::Row(n_in)) => {
@@ -53,12 +53,7 @@ pub(super) fn logits(
                 let over = vec![ints("axes", &[2, 3]), int("keepdims", 0)];
                 graph.node("ReduceMean", &format!("{name}/mean"), &[&x], over)
             }
-            (ChainLayer::Flatten, _) => {
-                // In the order (mel, frame, channel).
-                let channels_last = vec![ints("perm", &[0, 2, 3, 1])];
-                let turned = graph.node("Transpose", &format!("{name}/channels_last"), &[&x], channels_last);
-                graph.node("Flatten", &format!("{name}/flat"), &[&turned], vec![int("axis", 1)])
-            }
+            (ChainLayer::Flatten, _) => graph.flat(&x),
             (ChainLayer::Conv { .. } | ChainLayer::MaxPool { .. } | ChainLayer::Dense { .. }, _) => {
                 unreachable!("the sizes of a valid chain fit")
             }
@@ -76,7 +71,7 @@ fn standardised(graph: &mut Graph, name: &str, x: &str) -> String {
     let square = graph.node("Mul", &format!("{name}/square"), &[&centred, &centred], vec![]);
     let variance = graph.node("ReduceMean", &format!("{name}/variance"), &[&square], whole());
     let deviation = graph.node("Sqrt", &format!("{name}/deviation"), &[&variance], vec![]);
-    let epsilon = graph.float(&format!("{name}.epsilon"), STANDARD_EPSILON);
+    let epsilon = graph.float(&format!("{name}.epsilon"), CONTRAST_EPSILON as f32);
     let above = graph.node("Add", &format!("{name}/above_zero"), &[&deviation, &epsilon], vec![]);
     graph.node("Div", &format!("{name}/standardised"), &[&centred, &above], vec![])
 }
@@ -95,24 +90,14 @@ fn activated(graph: &mut Graph, name: &str, x: &str, function: Activation) -> St
     }
 }
 
-/// The attributes of a sliding window over a picture of these sides.
-fn window(
-    sides: [usize; 2],
-    size: [usize; 2],
-    stride: [usize; 2],
-    padding: Padding,
-) -> Vec<super::proto::AttributeProto> {
-    let signed = |[down, across]: [usize; 2]| [down as i64, across as i64];
-    let mut attributes = vec![ints("kernel_shape", &signed(size)), ints("strides", &signed(stride))];
-    if padding == Padding::Same {
-        let beyond = |at: usize| {
-            let n_out = sides[at].div_ceil(stride[at]);
-            ((n_out - 1) * stride[at] + size[at]).saturating_sub(sides[at])
-        };
-        let total = [beyond(0), beyond(1)];
-        // The odd one lies behind.
-        let (front, back) = (total.map(|n| n / 2), total.map(|n| n.div_ceil(2)));
-        attributes.push(ints("pads", &[signed(front), signed(back)].concat()));
-    }
-    attributes
+/// The attributes of a window that slides over a picture of these sides.
+fn window(sides: [usize; 2], slides: [Slide; 2]) -> Vec<AttributeProto> {
+    let signed = |of: fn(&Slide) -> usize| slides.each_ref().map(|slide| of(slide) as i64);
+    let [top, left] = signed(|slide| slide.before);
+    let [bottom, right] = [0, 1].map(|i| slides[i].after(sides[i]) as i64);
+    vec![
+        ints("kernel_shape", &signed(|slide| slide.size)),
+        ints("strides", &signed(|slide| slide.stride)),
+        ints("pads", &[top, left, bottom, right]),
+    ]
 }

@@ -84,6 +84,18 @@ impl Graph {
         self.node("Add", &format!("{name}/sum"), &[&product, &bias], vec![])
     }
 
+    /// Windows `[batch, height, width]` as pictures of one channel, `[batch, 1, height, width]`.
+    pub(super) fn picture(&mut self, x: &str) -> String {
+        let axis = self.ints("channel_axis", &[1]);
+        self.node("Unsqueeze", "picture", &[x, &axis], vec![])
+    }
+
+    /// Pictures `[batch, channels, height, width]` as rows, in the order (mel, frame, channel).
+    pub(super) fn flat(&mut self, x: &str) -> String {
+        let turned = self.node("Transpose", "channels_last", &[x], vec![ints("perm", &[0, 2, 3, 1])]);
+        self.node("Flatten", "flat", &[&turned], vec![int("axis", 1)])
+    }
+
     /// Closes the graph.
     pub(super) fn finish(self, input: ValueInfoProto, output: ValueInfoProto) -> GraphProto {
         GraphProto {

@@ -1,6 +1,6 @@
 //! The graph of the reference network.
 
-use super::graph::{Graph, int, ints};
+use super::graph::{Graph, ints};
 use crate::model::vgg::{Normalised, layers};
 use crate::model::{ModelError, VggConfig, Weights};
 
@@ -12,8 +12,7 @@ pub(super) fn logits(
     mut weights: Weights,
     x: &str,
 ) -> Result<String, ModelError> {
-    let axis = graph.ints("channel_axis", &[1]);
-    let mut x = graph.node("Unsqueeze", "picture", &[x, &axis], vec![]);
+    let mut x = graph.picture(x);
     let mut is_flat = false;
     for layer in layers(config) {
         let mut weight = weights.take(&format!("{}.weight", layer.name), &layer.shape)?;
@@ -43,10 +42,7 @@ pub(super) fn logits(
             }
             None => {
                 if !is_flat {
-                    // The picture is flattened in the order (mel, frame, channel).
-                    let channels_last = vec![ints("perm", &[0, 2, 3, 1])];
-                    x = graph.node("Transpose", "channels_last", &[&x], channels_last);
-                    x = graph.node("Flatten", "flat", &[&x], vec![int("axis", 1)]);
+                    x = graph.flat(&x);
                     is_flat = true;
                 }
                 x = graph.linear(name, &x, &weight, n_in, Some(&bias));
