@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::audio::{Audio, AudioStream, Resampler, SampleRate};
 use crate::features::{Extractor, FrontEnd, trim};
+use crate::model::file::{FileView, read_limited};
 use crate::model::{Model, ModelError, ModelFile, ModelMeta};
 use crate::scores::{Scores, Votes};
 use crate::stream::Stream;
@@ -47,7 +48,7 @@ pub struct Recognizer {
 
 /// The model file that is part of the library: Whisper's smallest encoder, fine-tuned for emotions, int8. Its card is
 /// `models/MODEL_CARD.md`.
-pub const EMBEDDED_MODEL: &[u8] = include_bytes!("../models/default.safetensors");
+pub static EMBEDDED_MODEL: &[u8] = include_bytes!("../models/default.safetensors");
 
 impl Recognizer {
     /// The model that is part of the library, [`EMBEDDED_MODEL`].
@@ -64,8 +65,8 @@ impl Recognizer {
     /// [`Error::Model`](crate::Error::Model) with what is wrong with it, in the file's name.
     pub fn open(path: impl AsRef<Path>) -> Result<Recognizer> {
         let path = path.as_ref();
-        let file = ModelFile::open(path)?;
-        Recognizer::from_file(file).map_err(|error| error.in_file(path))
+        let read = || Recognizer::from_bytes(&read_limited(path)?);
+        read().map_err(|error| error.in_file(path))
     }
 
     /// Reads a model file that lies in memory.
@@ -73,7 +74,10 @@ impl Recognizer {
     /// # Errors
     /// [`Error::Model`](crate::Error::Model) with what is wrong with it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Recognizer> {
-        Recognizer::from_file(ModelFile::read(bytes)?)
+        // Weights go from the file's form to the network's one by one: all at once they are the peak of memory.
+        let (meta, weights) = FileView::new(bytes)?.into_parts();
+        let model = Model::from_weights(&meta.architecture, weights)?;
+        Recognizer::with_classifier(meta, Arc::new(model))
     }
 
     /// Builds the network of a model file that was read, or made by training.

@@ -105,9 +105,12 @@ impl ModelFile {
     /// [`Error::Model`](crate::Error::Model) with what is wrong. Whether the tensors are those of the
     /// architecture is found out when the network is built from them, through [`Weights`].
     pub fn read(bytes: &[u8]) -> Result<ModelFile> {
-        let (header, data) = split_header(bytes)?;
-        let (layout, meta) = parse_header(header, data.len())?;
-        let (tensors, precision) = decode_tensors(&layout, data)?;
+        let FileView { meta, precision, tensors } = FileView::new(bytes)?;
+        let decode = |(name, tensor): (String, EncodedTensor<'_>)| {
+            let data = tensor.decode(&name)?;
+            Ok((name, Tensor { shape: tensor.shape, data }))
+        };
+        let tensors = tensors.into_iter().map(decode).collect::<Result<_, ModelError>>()?;
         Ok(ModelFile { meta, tensors, precision })
     }
 
@@ -150,28 +153,67 @@ impl ModelFile {
     }
 }
 
+/// A file that lies in memory, its metadata read, its weights as they lie there.
+#[derive(Debug)]
+pub(crate) struct FileView<'a> {
+    pub(crate) meta: ModelMeta,
+    precision: Precision,
+    tensors: BTreeMap<String, EncodedTensor<'a>>,
+}
+
+impl<'a> FileView<'a> {
+    /// # Errors
+    /// As [`ModelFile::read`], but for weights that are no numbers, which are found when they are taken.
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<FileView<'a>> {
+        let (header, data) = split_header(bytes)?;
+        let (layout, meta) = parse_header(header, data.len())?;
+        let (tensors, precision) = encoded_tensors(&layout, data)?;
+        Ok(FileView { meta, precision, tensors })
+    }
+
+    /// Metadata, and the weights for the network that it describes.
+    pub(crate) fn into_parts(self) -> (ModelMeta, Weights<'a>) {
+        let tensors = self.tensors.into_iter().map(|(name, tensor)| (name, Source::File(tensor)));
+        (self.meta, Weights(tensors.collect()))
+    }
+}
+
 /// The weights of a file, handed over one by one, by name and shape, to a network that is being built: so that no more
 /// than one copy of them is ever in memory.
 #[derive(Debug)]
-pub struct Weights(BTreeMap<String, Tensor>);
+pub struct Weights<'a>(BTreeMap<String, Source<'a>>);
 
-impl Weights {
+#[derive(Debug)]
+enum Source<'a> {
+    Memory(Tensor),
+    File(EncodedTensor<'a>),
+}
+
+impl Weights<'_> {
     /// Hands over these tensors.
-    pub fn new(tensors: BTreeMap<String, Tensor>) -> Weights {
-        Weights(tensors)
+    pub fn new(tensors: BTreeMap<String, Tensor>) -> Weights<'static> {
+        Weights(tensors.into_iter().map(|(name, tensor)| (name, Source::Memory(tensor))).collect())
     }
 
     /// The elements of the tensor `name`, row-major, in the shape `expected`.
     ///
     /// # Errors
-    /// [`ModelError::MissingTensor`], [`ModelError::Shape`].
+    /// [`ModelError::MissingTensor`], [`ModelError::Shape`]; [`ModelError::NotFinite`] from a file that was not read before.
     pub fn take(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let tensor = self.0.get(name).ok_or_else(|| ModelError::MissingTensor { tensor: name.to_owned() })?;
-        if tensor.shape != expected {
-            let (expected, actual) = (expected.to_vec(), tensor.shape.clone());
+        let source = self.0.get(name).ok_or_else(|| ModelError::MissingTensor { tensor: name.to_owned() })?;
+        let shape = match source {
+            Source::Memory(tensor) => &tensor.shape,
+            Source::File(tensor) => &tensor.shape,
+        };
+        if shape != expected {
+            let (expected, actual) = (expected.to_vec(), shape.clone());
             return Err(ModelError::Shape { tensor: name.to_owned(), expected, actual });
         }
-        Ok(self.0.remove(name).map(|tensor| tensor.data).unwrap_or_default())
+        match self.0.remove(name) {
+            Some(Source::Memory(tensor)) => Ok(tensor.data),
+            Some(Source::File(tensor)) => tensor.decode(name),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// To be called at the end: every tensor of the file must have been taken.
@@ -204,7 +246,7 @@ struct Version {
 /// An encoded tensor: number type, shape, little-endian elements.
 type Encoded = (Dtype, Vec<usize>, Vec<u8>);
 
-fn read_limited(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?;
     let n_file = file.metadata()?.len();
     if n_file > MAX_FILE_BYTES {
@@ -257,38 +299,70 @@ fn parse_header(header: &[u8], n_data: usize) -> Result<(Metadata, ModelMeta), M
     Ok((layout, meta))
 }
 
-fn decode_tensors(
+fn encoded_tensors<'a>(
     layout: &Metadata,
-    data: &[u8],
-) -> Result<(BTreeMap<String, Tensor>, Precision), ModelError> {
+    data: &'a [u8],
+) -> Result<(BTreeMap<String, EncodedTensor<'a>>, Precision), ModelError> {
     let infos: BTreeMap<String, &TensorInfo> = layout.tensors().into_iter().collect();
     let mut precision = Precision::F32;
     let mut tensors = BTreeMap::new();
+    let bytes_of = |info: &TensorInfo| &data[info.data_offsets.0..info.data_offsets.1];
     for (name, info) in &infos {
-        let (start, end) = info.data_offsets;
-        let bytes = &data[start..end];
         let values = match info.dtype {
             Dtype::F32 if is_scale(name, &infos) => continue,
-            Dtype::F32 => floats(bytes),
+            Dtype::F32 => Numbers::F32(bytes_of(info)),
             Dtype::F16 => {
                 precision = Precision::F16;
-                bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()
+                Numbers::F16(bytes_of(info))
             }
             Dtype::I8 => {
                 precision = Precision::Int8;
                 let scale = scale_name(name);
                 let scales =
                     infos.get(&scale).ok_or_else(|| ModelError::MissingTensor { tensor: scale.clone() })?;
-                dequantise(info, bytes, &scale, scales, data)?
+                check_scales(info, &scale, scales)?;
+                Numbers::Int8 { values: bytes_of(info), scales: bytes_of(scales) }
             }
             other => {
                 return Err(ModelError::NumberType { tensor: name.clone(), actual: format!("{other:?}") });
             }
         };
-        check_finite(name, &values)?;
-        tensors.insert(name.clone(), Tensor { shape: info.shape.clone(), data: values });
+        tensors.insert(name.clone(), EncodedTensor { shape: info.shape.clone(), values });
     }
     Ok((tensors, precision))
+}
+
+/// A tensor as it lies in a file.
+#[derive(Debug)]
+struct EncodedTensor<'a> {
+    shape: Vec<usize>,
+    values: Numbers<'a>,
+}
+
+#[derive(Debug)]
+enum Numbers<'a> {
+    F32(&'a [u8]),
+    F16(&'a [u8]),
+    Int8 { values: &'a [u8], scales: &'a [u8] },
+}
+
+impl EncodedTensor<'_> {
+    /// Its elements, which all are numbers; `name` is for the error where one is not.
+    fn decode(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        let values = match self.values {
+            Numbers::F32(bytes) => floats(bytes),
+            Numbers::F16(bytes) => {
+                bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()
+            }
+            Numbers::Int8 { values, scales } => {
+                let scales = floats(scales);
+                check_finite(&scale_name(name), &scales)?;
+                dequantise(&self.shape, values, &scales)
+            }
+        };
+        check_finite(name, &values)?;
+        Ok(values)
+    }
 }
 
 fn scale_name(name: &str) -> String {
@@ -305,33 +379,29 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
 }
 
-/// The values of an int8 tensor: each row of the first dimension times its scale.
-fn dequantise(
-    info: &TensorInfo,
-    bytes: &[u8],
-    scale_name: &str,
-    scale_info: &TensorInfo,
-    data: &[u8],
-) -> Result<Vec<f32>, ModelError> {
-    if scale_info.dtype != Dtype::F32 {
-        let actual = format!("{:?}", scale_info.dtype);
+/// The scales of an int8 tensor are floats, one for each row of its first dimension.
+fn check_scales(info: &TensorInfo, scale_name: &str, scales: &TensorInfo) -> Result<(), ModelError> {
+    if scales.dtype != Dtype::F32 {
+        let actual = format!("{:?}", scales.dtype);
         return Err(ModelError::NumberType { tensor: scale_name.to_owned(), actual });
     }
     let expected = info.shape.first().copied().into_iter().collect::<Vec<_>>();
-    if scale_info.shape != expected {
-        let actual = scale_info.shape.clone();
+    if scales.shape != expected {
+        let actual = scales.shape.clone();
         return Err(ModelError::Shape { tensor: scale_name.to_owned(), expected, actual });
     }
-    let (start, end) = scale_info.data_offsets;
-    let scales = floats(&data[start..end]);
-    check_finite(scale_name, &scales)?;
-    let n_row = info.shape.iter().skip(1).product::<usize>().max(1);
+    Ok(())
+}
+
+/// The values of an int8 tensor: each row of the first dimension times its scale.
+fn dequantise(shape: &[usize], bytes: &[u8], scales: &[f32]) -> Vec<f32> {
+    let n_row = shape.iter().skip(1).product::<usize>().max(1);
     // Room for all at once: a vector that grows ends up with up to twice what it needs.
     let mut values = Vec::with_capacity(bytes.len());
-    for (row, &scale) in bytes.chunks_exact(n_row).zip(&scales) {
+    for (row, &scale) in bytes.chunks_exact(n_row).zip(scales) {
         values.extend(row.iter().map(|&q| f32::from(q as i8) * scale));
     }
-    Ok(values)
+    values
 }
 
 fn encode_tensor(

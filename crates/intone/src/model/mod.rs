@@ -46,8 +46,11 @@ impl Model {
     /// # Errors
     /// A tensor that is missing, has another shape, or does not belong there.
     pub fn new(architecture: &Architecture, tensors: BTreeMap<String, Tensor>) -> Result<Model> {
+        Model::from_weights(architecture, Weights::new(tensors))
+    }
+
+    pub(crate) fn from_weights(architecture: &Architecture, weights: Weights<'_>) -> Result<Model> {
         let (n_mels, n_frames, _) = architecture.dimensions();
-        let weights = Weights::new(tensors);
         let network = match architecture {
             Architecture::Vgg(config) => AnyNetwork::Chain(vgg::compile(config, weights)?),
             Architecture::Chain(config) => AnyNetwork::Chain(chain::compile(config, weights)?),

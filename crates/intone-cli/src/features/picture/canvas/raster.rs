@@ -71,7 +71,7 @@ impl Raster {
 }
 
 // The font: DejaVu Sans 2.37 at 26 pixels, drawn by reference/label_font.py, which describes the layout.
-const FONT: &[u8] = include_bytes!("../font.png");
+static FONT: &[u8] = include_bytes!("../font.png");
 const CELL_WIDTH: usize = 32;
 const CELL_HEIGHT: usize = 34;
 const CELLS_IN_A_ROW: usize = 16;
