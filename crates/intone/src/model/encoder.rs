@@ -103,16 +103,18 @@ struct Linear {
 
 impl Linear {
     fn take(weights: &mut Weights, name: &str, c_out: usize, c_in: usize) -> Result<Linear, ModelError> {
-        let weight = weights.take(&format!("{name}.weight"), &[c_out, c_in])?;
-        let bias = weights.take(&format!("{name}.bias"), &[c_out])?;
-        Ok(Linear { weight: Packed::from_rows(&weight, c_in), bias })
+        let mut weight = Packed::zeros(c_out, c_in);
+        weights.take_rows(&format!("{name}.weight"), &[c_out, c_in], |o, row| weight.put_row(o, row))?;
+        Ok(Linear { weight, bias: weights.take(&format!("{name}.bias"), &[c_out])? })
     }
 
     /// A convolution over three frames: a dense layer over what lies side by side in memory.
     fn take_conv(weights: &mut Weights, name: &str, c_out: usize, c_in: usize) -> Result<Linear, ModelError> {
-        let weight = weights.take(&format!("{name}.weight"), &[c_out, c_in, 3])?;
-        let bias = weights.take(&format!("{name}.bias"), &[c_out])?;
-        Ok(Linear { weight: Packed::from_rows(&taps_first(&weight, c_in), 3 * c_in), bias })
+        let mut weight = Packed::zeros(c_out, 3 * c_in);
+        weights.take_rows(&format!("{name}.weight"), &[c_out, c_in, 3], |o, row| {
+            weight.put_row(o, &taps_first(row, c_in));
+        })?;
+        Ok(Linear { weight, bias: weights.take(&format!("{name}.bias"), &[c_out])? })
     }
 
     /// `x W + bias`: `n` rows `[n, c_out]`.

@@ -11,6 +11,7 @@
 //! memory all are f32. A file is hostile until proved otherwise: nothing is allocated by its claims, and every
 //! way to be wrong has its own [`ModelError`].
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -189,9 +190,9 @@ enum Source<'a> {
     File(EncodedTensor<'a>),
 }
 
-impl Weights<'_> {
+impl<'a> Weights<'a> {
     /// Hands over these tensors.
-    pub fn new(tensors: BTreeMap<String, Tensor>) -> Weights<'static> {
+    pub fn new(tensors: BTreeMap<String, Tensor>) -> Weights<'a> {
         Weights(tensors.into_iter().map(|(name, tensor)| (name, Source::Memory(tensor))).collect())
     }
 
@@ -200,8 +201,34 @@ impl Weights<'_> {
     /// # Errors
     /// [`ModelError::MissingTensor`], [`ModelError::Shape`]; [`ModelError::NotFinite`] from a file that was not read before.
     pub fn take(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let source = self.0.get(name).ok_or_else(|| ModelError::MissingTensor { tensor: name.to_owned() })?;
-        let shape = match source {
+        match self.take_source(name, expected)? {
+            Source::Memory(tensor) => Ok(tensor.data),
+            Source::File(tensor) => tensor.decode(name),
+        }
+    }
+
+    /// As [`Weights::take`], but a row of the first dimension at a time, with its place: of a file that was not read
+    /// before, no more than that is ever there as floats.
+    pub(crate) fn take_rows(
+        &mut self,
+        name: &str,
+        expected: &[usize],
+        mut put: impl FnMut(usize, &[f32]),
+    ) -> Result<(), ModelError> {
+        match self.take_source(name, expected)? {
+            Source::Memory(tensor) => {
+                tensor.data.chunks(row_len(expected)).enumerate().for_each(|(i, row)| put(i, row));
+                Ok(())
+            }
+            Source::File(tensor) => tensor.decode_rows(name, &mut put),
+        }
+    }
+
+    fn take_source(&mut self, name: &str, expected: &[usize]) -> Result<Source<'a>, ModelError> {
+        let Entry::Occupied(entry) = self.0.entry(name.to_owned()) else {
+            return Err(ModelError::MissingTensor { tensor: name.to_owned() });
+        };
+        let shape = match entry.get() {
             Source::Memory(tensor) => &tensor.shape,
             Source::File(tensor) => &tensor.shape,
         };
@@ -209,11 +236,7 @@ impl Weights<'_> {
             let (expected, actual) = (expected.to_vec(), shape.clone());
             return Err(ModelError::Shape { tensor: name.to_owned(), expected, actual });
         }
-        match self.0.remove(name) {
-            Some(Source::Memory(tensor)) => Ok(tensor.data),
-            Some(Source::File(tensor)) => tensor.decode(name),
-            None => Ok(Vec::new()),
-        }
+        Ok(entry.remove())
     }
 
     /// To be called at the end: every tensor of the file must have been taken.
@@ -349,20 +372,58 @@ enum Numbers<'a> {
 impl EncodedTensor<'_> {
     /// Its elements, which all are numbers; `name` is for the error where one is not.
     fn decode(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        let values = match self.values {
-            Numbers::F32(bytes) => floats(bytes),
+        // Room for all at once: a vector that grows ends up with up to twice what it needs.
+        let mut values = Vec::with_capacity(self.shape.iter().product());
+        self.decode_rows(name, &mut |_, row| values.extend_from_slice(row))?;
+        Ok(values)
+    }
+
+    /// The same, a row of the first dimension at a time, with its place.
+    fn decode_rows(&self, name: &str, put: &mut dyn FnMut(usize, &[f32])) -> Result<(), ModelError> {
+        let n_row = row_len(&self.shape);
+        let mut rows = RowDecoder { name, row: Vec::with_capacity(n_row), n_done: 0, put };
+        match self.values {
+            Numbers::F32(bytes) => {
+                let mut encoded = bytes.as_chunks().0.chunks(n_row);
+                encoded.try_for_each(|row| rows.push(row.iter().map(|&b| f32::from_le_bytes(b))))
+            }
             Numbers::F16(bytes) => {
-                bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()
+                let mut encoded = bytes.as_chunks().0.chunks(n_row);
+                encoded.try_for_each(|row| rows.push(row.iter().map(|&b| f16::from_le_bytes(b).to_f32())))
             }
             Numbers::Int8 { values, scales } => {
                 let scales = floats(scales);
-                check_finite(&scale_name(name), &scales)?;
-                dequantise(&self.shape, values, &scales)
+                check_finite(&scale_name(name), 0, &scales)?;
+                let mut encoded = values.chunks(n_row).zip(scales);
+                encoded
+                    .try_for_each(|(row, scale)| rows.push(row.iter().map(|&q| f32::from(q as i8) * scale)))
             }
-        };
-        check_finite(name, &values)?;
-        Ok(values)
+        }
     }
+}
+
+/// Hands on the rows of a tensor once they are floats.
+struct RowDecoder<'a> {
+    name: &'a str,
+    row: Vec<f32>,
+    n_done: usize,
+    put: &'a mut dyn FnMut(usize, &[f32]),
+}
+
+impl RowDecoder<'_> {
+    fn push(&mut self, values: impl Iterator<Item = f32>) -> Result<(), ModelError> {
+        self.row.clear();
+        self.row.extend(values);
+        check_finite(self.name, self.n_done * self.row.len(), &self.row)?;
+        (self.put)(self.n_done, &self.row);
+        self.n_done += 1;
+        Ok(())
+    }
+}
+
+/// Values of a row of the first dimension.
+fn row_len(shape: &[usize]) -> usize {
+    shape.iter().skip(1).product::<usize>().max(1)
 }
 
 fn scale_name(name: &str) -> String {
@@ -393,17 +454,6 @@ fn check_scales(info: &TensorInfo, scale_name: &str, scales: &TensorInfo) -> Res
     Ok(())
 }
 
-/// The values of an int8 tensor: each row of the first dimension times its scale.
-fn dequantise(shape: &[usize], bytes: &[u8], scales: &[f32]) -> Vec<f32> {
-    let n_row = shape.iter().skip(1).product::<usize>().max(1);
-    // Room for all at once: a vector that grows ends up with up to twice what it needs.
-    let mut values = Vec::with_capacity(bytes.len());
-    for (row, &scale) in bytes.chunks_exact(n_row).zip(scales) {
-        values.extend(row.iter().map(|&q| f32::from(q as i8) * scale));
-    }
-    values
-}
-
 fn encode_tensor(
     name: &str,
     tensor: &Tensor,
@@ -414,7 +464,7 @@ fn encode_tensor(
         let actual = vec![tensor.data.len()];
         return Err(ModelError::Shape { tensor: name.to_owned(), expected: tensor.shape.clone(), actual });
     }
-    check_finite(name, &tensor.data)?;
+    check_finite(name, 0, &tensor.data)?;
     let shape = tensor.shape.clone();
     let small = shape.len() < 2;
     let mut put = |name: String, encoding: Encoded| match encoded.insert(name.clone(), encoding) {
@@ -459,9 +509,10 @@ fn quantise(shape: &[usize], data: &[f32]) -> (Vec<u8>, Vec<f32>) {
     (bytes, scales)
 }
 
-fn check_finite(tensor: &str, values: &[f32]) -> Result<(), ModelError> {
+/// Values from the place `first` of a tensor on.
+fn check_finite(tensor: &str, first: usize, values: &[f32]) -> Result<(), ModelError> {
     match values.iter().position(|x| !x.is_finite()) {
-        Some(index) => Err(ModelError::NotFinite { tensor: tensor.to_owned(), index }),
+        Some(index) => Err(ModelError::NotFinite { tensor: tensor.to_owned(), index: first + index }),
         None => Ok(()),
     }
 }

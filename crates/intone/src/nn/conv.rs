@@ -1,7 +1,7 @@
 //! 3 x 3 convolution with zero padding ("same"), forward and back, as an implicit matrix product.
 //!
 //! No column matrix is built: a few padded rows are copied to a buffer that stays in the second-level cache, and
-//! the kernels of [`simd`](super::simd) run over them: Winograd's F(2 x 2, 3 x 3) where the input's channels come in whole
+//! the kernels of [`simd`](super::simd) run over them: Winograd's F(4 x 4, 3 x 3) where the input's channels come in whole
 //! blocks, the plain sum for the first layer's single channel. What comes before the convolution (batch
 //! normalisation and ReLU) is applied during that copy, and what comes after (the statistics of the next batch
 //! normalisation) is taken while the output is still in the cache, so that neither costs a pass over memory.
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::simd::{Affine, BLOCK, Rows, buffer, kernels};
+use super::simd::{Affine, BLOCK, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS, buffer, kernels};
 
 /// Floats of padded input that are worked on at once: 256 KiB, which leaves room in a second-level cache of 1 MiB.
 const SCRATCH_FLOATS: usize = 64 * 1024;
@@ -78,7 +78,7 @@ impl ConvShape {
     fn rows_at_once(&self) -> usize {
         (SCRATCH_FLOATS / ((self.width + 2) * self.c_in.max(1)))
             .clamp(4, self.height.max(4))
-            .next_multiple_of(2)
+            .next_multiple_of(TILE_OUT)
     }
 }
 
@@ -117,7 +117,7 @@ impl ChannelSums {
 
 /// Values of a 3 x 3 filter in the kernel: its taps, or Winograd's transform of them.
 fn positions(c_in: usize) -> usize {
-    if is_winograd(c_in) { 16 } else { 9 }
+    if is_winograd(c_in) { TILE_POSITIONS } else { 9 }
 }
 
 fn is_winograd(c_in: usize) -> bool {
@@ -176,24 +176,38 @@ fn packed_index(o: usize, i: usize, position: usize, c_in: usize) -> usize {
     ((o / BLOCK * positions(c_in) + position) * c_in + i) * BLOCK + o % BLOCK
 }
 
-/// `G g G^T`, with `G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1]` (Lavin and Gray 2016).
-fn transform(g: &[f32; 9]) -> [f32; 16] {
-    let along = |a: f32, b: f32, c: f32| [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c];
-    let columns: [[f32; 4]; 3] = std::array::from_fn(|x| along(g[x], g[3 + x], g[6 + x]));
-    let mut u = [0.0; 16];
-    for (y, row) in u.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+/// `G g G^T`, with `G = [1/4 0 0; -1/6 -1/6 -1/6; -1/6 1/6 -1/6; 1/24 1/12 1/6; 1/24 -1/12 1/6; 0 0 1]` (Lavin and Gray
+/// 2016).
+fn transform(g: &[f32; 9]) -> [f32; TILE_POSITIONS] {
+    let along = |a: f32, b: f32, c: f32| {
+        let (even, even_two) = (-(a + c) / 6.0, a / 24.0 + c / 6.0);
+        let (odd, odd_two) = (b / 6.0, b / 12.0);
+        [a / 4.0, even - odd, even + odd, even_two + odd_two, even_two - odd_two, c]
+    };
+    let columns: [[f32; TILE_IN]; 3] = std::array::from_fn(|x| along(g[x], g[3 + x], g[6 + x]));
+    let mut u = [0.0; TILE_POSITIONS];
+    for (y, row) in u.as_chunks_mut::<TILE_IN>().0.iter_mut().enumerate() {
         *row = along(columns[0][y], columns[1][y], columns[2][y]);
     }
     u
 }
 
 /// `G^T u G`: the way back of [`transform`].
-fn transform_back(u: &[f32; 16]) -> [f32; 9] {
-    let along = |a: f32, b: f32, c: f32, d: f32| [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d];
-    let columns: [[f32; 3]; 4] = std::array::from_fn(|x| along(u[x], u[4 + x], u[8 + x], u[12 + x]));
+fn transform_back(u: &[f32; TILE_POSITIONS]) -> [f32; 9] {
+    let along = |u: [f32; TILE_IN]| {
+        let (sum, sum_two) = (u[1] + u[2], u[3] + u[4]);
+        let (difference, difference_two) = (u[2] - u[1], u[3] - u[4]);
+        [
+            u[0] / 4.0 - sum / 6.0 + sum_two / 24.0,
+            difference / 6.0 + difference_two / 12.0,
+            (sum_two - sum) / 6.0 + u[5],
+        ]
+    };
+    let columns: [[f32; 3]; TILE_IN] =
+        std::array::from_fn(|x| along(std::array::from_fn(|y| u[y * TILE_IN + x])));
     let mut g = [0.0; 9];
     for (y, row) in g.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-        *row = along(columns[0][y], columns[1][y], columns[2][y], columns[3][y]);
+        *row = along(std::array::from_fn(|x| columns[x][y]));
     }
     g
 }
@@ -203,7 +217,7 @@ fn transform_back(u: &[f32; 16]) -> [f32; 9] {
 fn pad_rows(rows: Rows, image: &[f32], y0: usize, affine: Option<&Affine>, out: &mut Vec<f32>) {
     let Rows { n, width, c_in, .. } = rows;
     let (len, pitch) = if is_winograd(c_in) {
-        (rows.even_padded_len(), rows.even_pitch())
+        (rows.tiled_padded_len(), rows.tiled_pitch())
     } else {
         (rows.padded_len(), (width + 2) * c_in)
     };
@@ -294,7 +308,7 @@ pub(crate) fn infer(shape: ConvShape, x: &[f32], affine: Option<&Affine>, packed
     if groups > 1 {
         return images.for_each(|(out, x)| infer_by_channels(shape, x, affine, packed, out, groups));
     }
-    let step = shape.height.div_ceil(wanted).min(shape.rows_at_once()).next_multiple_of(2);
+    let step = shape.height.div_ceil(wanted).min(shape.rows_at_once()).next_multiple_of(TILE_OUT);
     images.for_each(|(out, x)| {
         out.par_chunks_mut(step * shape.width * shape.c_out)
             .enumerate()

@@ -58,14 +58,22 @@ impl Packed {
 
     /// The same from `c_out` rows that begin `pitch` apart.
     pub(crate) fn from_strided_rows(x: &[f32], c_out: usize, pitch: usize, c_in: usize) -> Packed {
-        let mut values = vec![0.0; c_out.next_multiple_of(BLOCK) * c_in];
-        for (o, row) in x.chunks(pitch).take(c_out).enumerate() {
-            let block = &mut values[o / BLOCK * c_in * BLOCK..];
-            for (i, value) in row[..c_in].iter().enumerate() {
-                block[i * BLOCK + o % BLOCK] = *value;
-            }
+        let mut packed = Packed::zeros(c_out, c_in);
+        x.chunks(pitch).take(c_out).enumerate().for_each(|(o, row)| packed.put_row(o, &row[..c_in]));
+        packed
+    }
+
+    /// A matrix to be filled by [`put_row`](Packed::put_row).
+    pub(crate) fn zeros(c_out: usize, c_in: usize) -> Packed {
+        Packed { c_in, c_out, values: vec![0.0; c_out.next_multiple_of(BLOCK) * c_in] }
+    }
+
+    /// Row `o` of a layer's weight, `c_in` values.
+    pub(crate) fn put_row(&mut self, o: usize, row: &[f32]) {
+        let block = &mut self.values[o / BLOCK * self.c_in * BLOCK..];
+        for (column, value) in block.as_chunks_mut::<BLOCK>().0.iter_mut().zip(row) {
+            column[o % BLOCK] = *value;
         }
-        Packed { c_in, c_out, values }
     }
 
     /// From `n` rows of `c_out` values that begin `pitch` apart, `[c_in, c_out]`.

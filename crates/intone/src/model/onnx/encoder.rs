@@ -25,7 +25,7 @@ pub(super) fn logits(
 struct Writer<'a> {
     graph: &'a mut Graph,
     config: &'a EncoderConfig,
-    weights: Weights,
+    weights: Weights<'a>,
 }
 
 impl Writer<'_> {

@@ -2,12 +2,12 @@
 
 /// Expands to all kernels of one instruction set and their table `KERNELS`.
 ///
-/// Expects in scope: `V`, a vector of `LANES` floats; `TILE`, the most pixels of a convolution's register tile;
+/// Expects in scope: `Vector`, a vector of `LANES` floats; `TILE`, the most pixels of a convolution's register tile;
 /// `TILE_VECTORS`, the vectors of output channels in it; `GRAD_TILE`, the input channels of the weight
 /// gradient's tile. The tile widths `1..=TILE` are listed, because each is compiled on its own.
 macro_rules! kernels {
     ([$attr:meta], $name:literal, $($tile:literal)+; $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident) => {
-        use super::{Affine, BLOCK, Dropout, Kernels, NormGrad, Product, Rows};
+        use super::{Affine, BLOCK, Dropout, Kernels, NormGrad, Product, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS};
 
         /// Output channels in one register tile.
         const CHANNELS: usize = TILE_VECTORS * LANES;
@@ -175,88 +175,133 @@ macro_rules! kernels {
 
         product_kernels!([$attr], $($tile)+; $zero, $splat, $load, $store, $fma);
 
-        /// `B^T d B` of one 4 x 4 tile, all channels: position `i` goes to `out + i * step`.
+        /// `B^T d` of six values.
+        #[$attr]
+        fn input_column(d: [Vector; TILE_IN]) -> [Vector; TILE_IN] {
+            let [d0, d1, d2, d3, d4, d5] = d;
+            let (two, four, minus_four, minus_five) = ($splat(2.0), $splat(4.0), $splat(-4.0), $splat(-5.0));
+            let (even, odd) = ($fma(minus_four, d2, d4), $fma(minus_four, d1, d3));
+            let (even_two, odd_two) = ($sub(d4, d2), $sub(d3, d1));
+            [
+                $fma(four, d0, $fma(minus_five, d2, d4)),
+                $add(even, odd),
+                $sub(even, odd),
+                $fma(two, odd_two, even_two),
+                $sub(even_two, $add(odd_two, odd_two)),
+                $fma(four, d1, $fma(minus_five, d3, d5)),
+            ]
+        }
+
+        /// `A^T m` of six values.
+        #[$attr]
+        fn output_column(m: [Vector; TILE_IN]) -> [Vector; TILE_OUT] {
+            let [m0, m1, m2, m3, m4, m5] = m;
+            let (sum, difference) = ($add(m1, m2), $sub(m1, m2));
+            let (sum_two, difference_two) = ($add(m3, m4), $sub(m3, m4));
+            [
+                $add($add(m0, sum), sum_two),
+                $fma($splat(2.0), difference_two, difference),
+                $fma($splat(4.0), sum_two, sum),
+                $add($fma($splat(8.0), difference_two, difference), m5),
+            ]
+        }
+
+        /// `A d` of four values.
+        #[$attr]
+        fn gradient_column(d: [Vector; TILE_OUT]) -> [Vector; TILE_IN] {
+            let [d0, d1, d2, d3] = d;
+            let (even, odd) = ($add(d0, d2), $add(d1, d3));
+            let even_two = $fma($splat(4.0), d2, d0);
+            let odd_two = $fma($splat(8.0), d3, $add(d1, d1));
+            [d0, $add(even, odd), $sub(even, odd), $add(even_two, odd_two), $sub(even_two, odd_two), d3]
+        }
+
+        /// `B^T d B` of one 6 x 6 tile, all channels: position `i` goes to `out + i * step`.
         ///
         /// # Safety
-        /// `input` is readable for 4 rows of `pitch` floats and 4 pixels, `out` writable at all 16 positions.
+        /// `input` is readable for 6 rows of `pitch` floats and 6 pixels, `out` writable at all 36 positions.
         #[$attr]
         unsafe fn transform_input(input: *const f32, pitch: usize, c_in: usize, out: *mut f32, step: usize) {
             for c in (0..c_in).step_by(LANES) {
                 unsafe {
-                    let mut d = [[$zero(); 4]; 4];
-                    for x in 0..4 {
-                        let at = |y: usize| $load(input.add(y * pitch + x * c_in + c));
-                        let (d0, d1, d2, d3) = (at(0), at(1), at(2), at(3));
-                        d[0][x] = $sub(d0, d2);
-                        d[1][x] = $add(d1, d2);
-                        d[2][x] = $sub(d2, d1);
-                        d[3][x] = $sub(d1, d3);
+                    let mut rows = [[$zero(); TILE_IN]; TILE_IN];
+                    for y in 0..TILE_IN {
+                        let row = input.add(y * pitch + c);
+                        let mut d = [$zero(); TILE_IN];
+                        for x in 0..TILE_IN {
+                            d[x] = $load(row.add(x * c_in));
+                        }
+                        rows[y] = input_column(d);
                     }
-                    for y in 0..4 {
-                        let [d0, d1, d2, d3] = d[y];
-                        let out = out.add(y * 4 * step + c);
-                        $store(out, $sub(d0, d2));
-                        $store(out.add(step), $add(d1, d2));
-                        $store(out.add(2 * step), $sub(d2, d1));
-                        $store(out.add(3 * step), $sub(d1, d3));
-                    }
-                }
-            }
-        }
-
-        /// `A^T m A` of one tile, one block of channels: 2 x 2 pixels, those inside `height` x `width` written.
-        ///
-        /// # Safety
-        /// `m` is readable at 16 positions `step` apart, `out` writable for those pixels.
-        #[$attr]
-        unsafe fn transform_output(m: *const f32, step: usize, out: *mut f32, pitch: usize, c_out: usize, height: usize, width: usize) {
-            for c in (0..BLOCK).step_by(LANES) {
-                unsafe {
-                    let mut t = [[$zero(); 4]; 2];
-                    for x in 0..4 {
-                        let at = |y: usize| $load(m.add((y * 4 + x) * step + c));
-                        let (m0, m1, m2, m3) = (at(0), at(1), at(2), at(3));
-                        t[0][x] = $add($add(m0, m1), m2);
-                        t[1][x] = $sub($sub(m1, m2), m3);
-                    }
-                    for y in 0..height.min(2) {
-                        let [t0, t1, t2, t3] = t[y];
-                        let out = out.add(y * pitch + c);
-                        $store(out, $add($add(t0, t1), t2));
-                        if width > 1 {
-                            $store(out.add(c_out), $sub($sub(t1, t2), t3));
+                    for x in 0..TILE_IN {
+                        let mut d = [$zero(); TILE_IN];
+                        for y in 0..TILE_IN {
+                            d[y] = rows[y][x];
+                        }
+                        let d = input_column(d);
+                        for y in 0..TILE_IN {
+                            $store(out.add((y * TILE_IN + x) * step + c), d[y]);
                         }
                     }
                 }
             }
         }
 
-        /// `A d A^T` of the gradient of one tile, all channels: 2 x 2 pixels, those outside `height` x `width` 0.
+        /// `A^T m A` of one tile, one block of channels: 4 x 4 pixels, those inside `height` x `width` written.
         ///
         /// # Safety
-        /// `d_out` is readable for those pixels, `out` writable at 16 positions `step` apart.
+        /// `m` is readable at 36 positions `step` apart, `out` writable for those pixels.
+        #[$attr]
+        unsafe fn transform_output(m: *const f32, step: usize, out: *mut f32, pitch: usize, c_out: usize, height: usize, width: usize) {
+            for c in (0..BLOCK).step_by(LANES) {
+                unsafe {
+                    let mut rows = [[$zero(); TILE_OUT]; TILE_IN];
+                    for y in 0..TILE_IN {
+                        let mut m_row = [$zero(); TILE_IN];
+                        for x in 0..TILE_IN {
+                            m_row[x] = $load(m.add((y * TILE_IN + x) * step + c));
+                        }
+                        rows[y] = output_column(m_row);
+                    }
+                    for x in 0..width.min(TILE_OUT) {
+                        let mut m_column = [$zero(); TILE_IN];
+                        for y in 0..TILE_IN {
+                            m_column[y] = rows[y][x];
+                        }
+                        let column = output_column(m_column);
+                        for y in 0..height.min(TILE_OUT) {
+                            $store(out.add(y * pitch + x * c_out + c), column[y]);
+                        }
+                    }
+                }
+            }
+        }
+
+        /// `A d A^T` of the gradient of one tile, all channels: 4 x 4 pixels, those outside `height` x `width` 0.
+        ///
+        /// # Safety
+        /// `d_out` is readable for those pixels, `out` writable at 36 positions `step` apart.
         #[$attr]
         unsafe fn transform_gradient(d_out: *const f32, pitch: usize, c_out: usize, height: usize, width: usize, out: *mut f32, step: usize) {
             for c in (0..c_out).step_by(LANES) {
                 unsafe {
-                    let at = |y: usize, x: usize| {
-                        if y < height && x < width { $load(d_out.add(y * pitch + x * c_out + c)) } else { $zero() }
-                    };
-                    let mut t = [[$zero(); 2]; 4];
-                    for x in 0..2 {
-                        let (d0, d1) = (at(0, x), at(1, x));
-                        t[0][x] = d0;
-                        t[1][x] = $add(d0, d1);
-                        t[2][x] = $sub(d0, d1);
-                        t[3][x] = $sub($zero(), d1);
+                    let mut rows = [[$zero(); TILE_IN]; TILE_OUT];
+                    for y in 0..height.min(TILE_OUT) {
+                        let mut d = [$zero(); TILE_OUT];
+                        for x in 0..width.min(TILE_OUT) {
+                            d[x] = $load(d_out.add(y * pitch + x * c_out + c));
+                        }
+                        rows[y] = gradient_column(d);
                     }
-                    for y in 0..4 {
-                        let [t0, t1] = t[y];
-                        let out = out.add(y * 4 * step + c);
-                        $store(out, t0);
-                        $store(out.add(step), $add(t0, t1));
-                        $store(out.add(2 * step), $sub(t0, t1));
-                        $store(out.add(3 * step), $sub($zero(), t1));
+                    for x in 0..TILE_IN {
+                        let mut d = [$zero(); TILE_OUT];
+                        for y in 0..TILE_OUT {
+                            d[y] = rows[y][x];
+                        }
+                        let column = gradient_column(d);
+                        for y in 0..TILE_IN {
+                            $store(out.add((y * TILE_IN + x) * step + c), column[y]);
+                        }
                     }
                 }
             }
@@ -265,27 +310,27 @@ macro_rules! kernels {
         #[$attr]
         unsafe fn winograd_rows(rows: Rows, padded: &[f32], weight: &[f32], out: &mut [f32], scratch: &mut [f32]) {
             let Rows { n, width, c_in, c_out } = rows;
-            let (across, pitch) = (rows.tiles_across(), rows.even_pitch());
-            let at_once = rows.tiles_at_once();
-            let (v, m) = scratch.split_at_mut(16 * at_once * c_in);
-            let n_tiles = across * n.div_ceil(2);
+            let (across, pitch) = (rows.tiles_across(), rows.tiled_pitch());
+            let at_once = rows.tiles_at_once(BLOCK);
+            let (v, m) = scratch.split_at_mut(TILE_POSITIONS * at_once * c_in);
+            let n_tiles = across * rows.tiles_down();
             let mut first = 0;
             while first < n_tiles {
                 let count = at_once.min(n_tiles - first);
                 let step = count.div_ceil(count.div_ceil(TILE));
-                // SAFETY: the caller has checked all lengths. Tile (ty, tx) reads rows 2 ty..2 ty + 4 and pixels
-                // 2 tx..2 tx + 4 of the padded input, which is even in both; the scratch holds 16 positions of
-                // `at_once` tiles on both sides; outputs outside the image are not written.
+                // SAFETY: the caller has checked all lengths. Tile (ty, tx) reads 6 rows from 4 ty on and 6 pixels from 4 tx
+                // on, which the padded input has; the scratch holds 36 positions of `at_once` tiles on both sides;
+                // outputs outside the image are not written.
                 unsafe {
                     for t in 0..count {
-                        let (ty, tx) = ((first + t) / across, (first + t) % across);
-                        let input = padded.as_ptr().add(2 * ty * pitch + 2 * tx * c_in);
+                        let (y, x) = ((first + t) / across * TILE_OUT, (first + t) % across * TILE_OUT);
+                        let input = padded.as_ptr().add(y * pitch + x * c_in);
                         transform_input(input, pitch, c_in, v.as_mut_ptr().add(t * c_in), at_once * c_in);
                     }
                     for block in 0..c_out / BLOCK {
-                        for position in 0..16 {
+                        for position in 0..TILE_POSITIONS {
                             for channel in (0..BLOCK).step_by(CHANNELS) {
-                                let w = weight.as_ptr().add((block * 16 + position) * c_in * BLOCK + channel);
+                                let w = weight.as_ptr().add((block * TILE_POSITIONS + position) * c_in * BLOCK + channel);
                                 let mut t = 0;
                                 while t < count {
                                     let p = step.min(count - t);
@@ -300,10 +345,10 @@ macro_rules! kernels {
                             }
                         }
                         for t in 0..count {
-                            let (ty, tx) = ((first + t) / across, (first + t) % across);
-                            let output = out.as_mut_ptr().add((2 * ty * width + 2 * tx) * c_out + block * BLOCK);
+                            let (y, x) = ((first + t) / across * TILE_OUT, (first + t) % across * TILE_OUT);
+                            let output = out.as_mut_ptr().add((y * width + x) * c_out + block * BLOCK);
                             let m = m.as_ptr().add(t * BLOCK);
-                            transform_output(m, at_once * BLOCK, output, width * c_out, c_out, n - 2 * ty, width - 2 * tx);
+                            transform_output(m, at_once * BLOCK, output, width * c_out, c_out, n - y, width - x);
                         }
                     }
                 }
@@ -314,10 +359,10 @@ macro_rules! kernels {
         #[$attr]
         unsafe fn winograd_grad(rows: Rows, padded: &[f32], d_out: &[f32], grad: &mut [f32], scratch: &mut [f32]) {
             let Rows { n, width, c_in, c_out } = rows;
-            let (across, pitch) = (rows.tiles_across(), rows.even_pitch());
-            let at_once = rows.tiles_at_once();
-            let (v, d) = scratch.split_at_mut(16 * at_once * c_in);
-            let n_tiles = across * n.div_ceil(2);
+            let (across, pitch) = (rows.tiles_across(), rows.tiled_pitch());
+            let at_once = rows.tiles_at_once(c_out);
+            let (v, d) = scratch.split_at_mut(TILE_POSITIONS * at_once * c_in);
+            let n_tiles = across * rows.tiles_down();
             let mut first = 0;
             while first < n_tiles {
                 let count = at_once.min(n_tiles - first);
@@ -325,19 +370,19 @@ macro_rules! kernels {
                 // SAFETY: as in `winograd_rows`; gradients outside the image are taken as 0.
                 unsafe {
                     for t in 0..count {
-                        let (ty, tx) = ((first + t) / across, (first + t) % across);
-                        let input = padded.as_ptr().add(2 * ty * pitch + 2 * tx * c_in);
+                        let (y, x) = ((first + t) / across * TILE_OUT, (first + t) % across * TILE_OUT);
+                        let input = padded.as_ptr().add(y * pitch + x * c_in);
                         transform_input(input, pitch, c_in, v.as_mut_ptr().add(t * c_in), at_once * c_in);
-                        let from = d_out.as_ptr().add((2 * ty * width + 2 * tx) * c_out);
+                        let from = d_out.as_ptr().add((y * width + x) * c_out);
                         let to = d.as_mut_ptr().add(t * c_out);
-                        transform_gradient(from, width * c_out, c_out, n - 2 * ty, width - 2 * tx, to, at_once * c_out);
+                        transform_gradient(from, width * c_out, c_out, n - y, width - x, to, at_once * c_out);
                     }
-                    for position in 0..16 {
+                    for position in 0..TILE_POSITIONS {
                         for c in (0..c_in).step_by(GRAD_TILE) {
                             for channel in (0..c_out).step_by(CHANNELS) {
                                 let input = v.as_ptr().add(position * at_once * c_in + c);
                                 let gradient = d.as_ptr().add(position * at_once * c_out + channel);
-                                let at = ((channel / BLOCK * 16 + position) * c_in + c) * BLOCK + channel % BLOCK;
+                                let at = ((channel / BLOCK * TILE_POSITIONS + position) * c_in + c) * BLOCK + channel % BLOCK;
                                 weight_grad_tile::<GRAD_TILE>(input, gradient, &row, 1, grad.as_mut_ptr().add(at));
                             }
                         }

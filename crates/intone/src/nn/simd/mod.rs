@@ -28,6 +28,18 @@ use std::sync::OnceLock;
 /// Output channels that one register tile holds; channel counts are multiples of this.
 pub(crate) const BLOCK: usize = 32;
 
+/// Output pixels along one side of a tile in Winograd's convolution.
+pub(crate) const TILE_OUT: usize = 4;
+
+/// Input pixels along one side of a tile.
+pub(crate) const TILE_IN: usize = TILE_OUT + 2;
+
+/// Values that a tile, or a 3 x 3 filter, is transformed to.
+pub(crate) const TILE_POSITIONS: usize = TILE_IN * TILE_IN;
+
+/// Floats of transformed tiles that are worked on at once: 256 KiB, a quarter of a second-level cache of 1 MiB.
+const TRANSFORMED_FLOATS: usize = 64 * 1024;
+
 /// The shape of one stretch of rows in a 3 x 3 convolution.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows {
@@ -52,30 +64,36 @@ impl Rows {
         self.n * self.width * self.c_out
     }
 
-    /// Tiles of 2 x 2 output pixels in a row of tiles.
+    /// Tiles in a row of tiles.
     pub(crate) fn tiles_across(&self) -> usize {
-        self.width.div_ceil(2)
+        self.width.div_ceil(TILE_OUT)
     }
 
-    /// Floats in a row of the padded input of [`Kernels::winograd_rows`], which is even in width.
-    pub(crate) fn even_pitch(&self) -> usize {
-        (2 * self.tiles_across() + 2) * self.c_in
+    /// Rows of tiles.
+    pub(crate) fn tiles_down(&self) -> usize {
+        self.n.div_ceil(TILE_OUT)
     }
 
-    /// Floats in the padded input of [`Kernels::winograd_rows`], which is even in both directions.
-    pub(crate) fn even_padded_len(&self) -> usize {
-        (2 * self.n.div_ceil(2) + 2) * self.even_pitch()
+    /// Floats in a row of the padded input of [`Kernels::winograd_rows`], which has room for whole tiles.
+    pub(crate) fn tiled_pitch(&self) -> usize {
+        (TILE_OUT * self.tiles_across() + 2) * self.c_in
     }
 
-    /// Tiles that are transformed before they are multiplied: a compromise between the caches, which like few, and the
-    /// weights, which are read again for each lot.
-    pub(crate) fn tiles_at_once(&self) -> usize {
-        (3_584 / (self.c_in + self.c_out)).clamp(14, 140)
+    /// Floats in the padded input of [`Kernels::winograd_rows`], which has room for whole tiles in both directions.
+    pub(crate) fn tiled_padded_len(&self) -> usize {
+        (TILE_OUT * self.tiles_down() + 2) * self.tiled_pitch()
+    }
+
+    /// Tiles that are transformed before they are multiplied, beside others of `c_beside` channels: a compromise between
+    /// the caches, which like few, and the weights, which are read again for each lot.
+    pub(crate) fn tiles_at_once(&self, c_beside: usize) -> usize {
+        (TRANSFORMED_FLOATS / TILE_POSITIONS / (self.c_in + c_beside)).clamp(14, 140)
     }
 
     /// Floats of scratch memory for the transformed tiles.
     pub(crate) fn scratch_len(&self) -> usize {
-        16 * self.tiles_at_once() * (self.c_in + self.c_out)
+        let len = |c_beside: usize| TILE_POSITIONS * self.tiles_at_once(c_beside) * (self.c_in + c_beside);
+        len(BLOCK).max(len(self.c_out))
     }
 
     /// Floats in the packed weights, `[c_out / 32, 9, c_in, 32]`.
@@ -280,9 +298,9 @@ impl Kernels {
         unsafe { (self.weight_grad)(rows, padded, d_out, grad) }
     }
 
-    /// [`Kernels::conv_rows`] with 2.25 times fewer multiplications: Winograd's minimal filtering F(2 x 2, 3 x 3)
-    /// (Lavin and Gray 2016). `padded` is filled up with zeros to even height and width, `weight`
-    /// `[c_out / 32, 16, c_in, 32]` is transformed, and all channels come in whole blocks.
+    /// [`Kernels::conv_rows`] with 4 times fewer multiplications: Winograd's minimal filtering F(4 x 4, 3 x 3) with the
+    /// points 0, 1, -1, 2 and -2 (Lavin and Gray 2016). `padded` is filled up with zeros to whole tiles, `weight`
+    /// `[c_out / 32, 36, c_in, 32]` is transformed, and all channels come in whole blocks.
     pub(crate) fn winograd_rows(
         &self,
         rows: Rows,
@@ -296,7 +314,7 @@ impl Kernels {
         unsafe { (self.winograd_rows)(rows, padded, weight, out, scratch) }
     }
 
-    /// Adds the gradient by the transformed weights of these rows to `grad` `[c_out / 32, 16, c_in, 32]`.
+    /// Adds the gradient by the transformed weights of these rows to `grad` `[c_out / 32, 36, c_in, 32]`.
     pub(crate) fn winograd_grad(
         &self,
         rows: Rows,
@@ -514,8 +532,8 @@ fn check_winograd(rows: Rows, padded: &[f32], weight: &[f32], scratch: &[f32]) {
             && rows.c_out > 0
             && rows.c_out.is_multiple_of(BLOCK)
     );
-    assert_eq!(padded.len(), rows.even_padded_len());
-    assert_eq!(weight.len(), 16 * rows.c_in * rows.c_out);
+    assert_eq!(padded.len(), rows.tiled_padded_len());
+    assert_eq!(weight.len(), TILE_POSITIONS * rows.c_in * rows.c_out);
     assert_eq!(scratch.len(), rows.scratch_len());
 }
 
@@ -529,6 +547,7 @@ fn check_pool(y_len: usize, width: usize, affine: &Affine, out_len: usize) {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
+    type Vector = __m512;
     const LANES: usize = 16;
     /// 14 pixels x 2 vectors = 28 of 32 registers.
     const TILE: usize = 14;
@@ -603,6 +622,7 @@ mod avx512_bf16 {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::*;
+    type Vector = __m256;
     const LANES: usize = 8;
     /// 6 pixels x 2 vectors = 12 of 16 registers.
     const TILE: usize = 6;
@@ -612,38 +632,38 @@ mod avx2 {
 }
 
 mod portable {
-    type V = [f32; 8];
+    type Vector = [f32; 8];
     const LANES: usize = 8;
     const TILE: usize = 3;
     const TILE_VECTORS: usize = 1;
     const GRAD_TILE: usize = 4;
 
     #[inline(always)]
-    fn zero() -> V {
+    fn zero() -> Vector {
         [0.0; 8]
     }
     #[inline(always)]
-    fn splat(x: f32) -> V {
+    fn splat(x: f32) -> Vector {
         [x; 8]
     }
     #[inline(always)]
-    unsafe fn load(p: *const f32) -> V {
-        unsafe { p.cast::<V>().read_unaligned() }
+    unsafe fn load(p: *const f32) -> Vector {
+        unsafe { p.cast::<Vector>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn store(p: *mut f32, v: V) {
-        unsafe { p.cast::<V>().write_unaligned(v) }
+    unsafe fn store(p: *mut f32, v: Vector) {
+        unsafe { p.cast::<Vector>().write_unaligned(v) }
     }
     #[inline(always)]
-    fn add(a: V, b: V) -> V {
+    fn add(a: Vector, b: Vector) -> Vector {
         std::array::from_fn(|i| a[i] + b[i])
     }
     #[inline(always)]
-    fn sub(a: V, b: V) -> V {
+    fn sub(a: Vector, b: Vector) -> Vector {
         std::array::from_fn(|i| a[i] - b[i])
     }
     #[inline(always)]
-    fn multiply_add(a: V, b: V, c: V) -> V {
+    fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
     kernels!([inline], "portable", 1 2 3; zero, splat, load, store, multiply_add, add, sub);

@@ -64,11 +64,18 @@ fn convolution_and_its_weight_gradient() {
     }
 }
 
-/// `G g G^T` with `G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1]`.
-fn transformed(g: [f64; 9]) -> [f64; 16] {
-    const G: [[f64; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+/// `G g G^T`.
+fn transformed(g: [f64; 9]) -> [f64; TILE_POSITIONS] {
+    const G: [[f64; 3]; TILE_IN] = [
+        [1.0 / 4.0, 0.0, 0.0],
+        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+        [0.0, 0.0, 1.0],
+    ];
     std::array::from_fn(|i| {
-        let (y, x) = (i / 4, i % 4);
+        let (y, x) = (i / TILE_IN, i % TILE_IN);
         (0..9).map(|tap| G[y][tap / 3] * g[tap] * G[x][tap % 3]).sum()
     })
 }
@@ -79,9 +86,9 @@ fn winograds_convolution_and_its_weight_gradient() {
         [(1, 1, 32, 32), (2, 5, 32, 64), (3, 13, 64, 32), (6, 64, 32, 32), (5, 16, 96, 64)]
     {
         let rows = Rows { n, width, c_in, c_out };
-        let (pitch, height) = (rows.even_pitch() / c_in, rows.even_padded_len() / rows.even_pitch());
-        let mut padded = noise(rows.even_padded_len(), 1);
-        // What fills up to even sizes is zero.
+        let (pitch, height) = (rows.tiled_pitch() / c_in, rows.tiled_padded_len() / rows.tiled_pitch());
+        let mut padded = noise(rows.tiled_padded_len(), 1);
+        // What fills up to whole tiles is zero.
         for y in 0..height {
             for x in 0..pitch {
                 if y >= n + 2 || x >= width + 2 {
@@ -92,9 +99,9 @@ fn winograds_convolution_and_its_weight_gradient() {
         let taps = noise(9 * c_in * c_out, 2);
         let d_out = noise(rows.out_len(), 3);
         let index = |o: usize, position: usize, c: usize| {
-            ((o / BLOCK * 16 + position) * c_in + c) * BLOCK + o % BLOCK
+            ((o / BLOCK * TILE_POSITIONS + position) * c_in + c) * BLOCK + o % BLOCK
         };
-        let mut weight = vec![0.0; 16 * c_in * c_out];
+        let mut weight = vec![0.0; TILE_POSITIONS * c_in * c_out];
         for o in 0..c_out {
             for c in 0..c_in {
                 let g = std::array::from_fn(|tap| f64::from(taps[(o * c_in + c) * 9 + tap]));
@@ -135,8 +142,9 @@ fn winograds_convolution_and_its_weight_gradient() {
                         let mut unit = [0.0; 9];
                         unit[tap] = 1.0;
                         let along = transformed(unit);
-                        actual[(o * c_in + c) * 9 + tap] =
-                            (0..16).map(|i| along[i] * f64::from(grad[index(o, i, c)])).sum::<f64>() as f32;
+                        actual[(o * c_in + c) * 9 + tap] = (0..TILE_POSITIONS)
+                            .map(|i| along[i] * f64::from(grad[index(o, i, c)]))
+                            .sum::<f64>() as f32;
                     }
                 }
             }
