@@ -217,7 +217,7 @@ fn recognize(
 /// What is wrong, without the name of the file: that stands beside it.
 pub(crate) fn without_path(error: &anyhow::Error) -> String {
     match error.downcast_ref::<intone::Error>() {
-        Some(intone::Error::InFile { source, .. }) => source.to_string(),
+        Some(intone::Error::InFile { error, .. }) => error.to_string(),
         _ => format!("{error:#}"),
     }
 }

@@ -10,16 +10,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// An error that belongs to one file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<Error>,
+        error: Box<Error>,
     },
 
     /// The operating system refused to read.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
 
     /// What was made of the file is no model that the library takes.
@@ -84,7 +84,7 @@ impl Error {
     pub fn in_file(self, path: impl Into<PathBuf>) -> Error {
         match self {
             Error::InFile { .. } => self,
-            other => Error::InFile { path: path.into(), source: Box::new(other) },
+            other => Error::InFile { path: path.into(), error: Box::new(other) },
         }
     }
 }

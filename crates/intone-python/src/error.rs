@@ -57,7 +57,7 @@ impl Failure {
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     let message = error.to_string();
     let (path, cause) = match error {
-        Error::InFile { path, source } => (Some(path), source.as_ref()),
+        Error::InFile { path, error } => (Some(path), error.as_ref()),
         _ => (None, error),
     };
     match cause {

@@ -14,12 +14,12 @@ pub enum Error {
     Intone(#[from] intone::Error),
 
     /// The operating system refused to read or write.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
 
     /// A table (manifest, votes, demographics, split) cannot be read.
@@ -185,6 +185,6 @@ impl Error {
     /// Turns an I/O error into one that names its file: `.map_err(Error::io(path))`.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_path_buf();
-        move |source| Error::Io { path, source }
+        move |error| Error::Io { path, error }
     }
 }

@@ -9,21 +9,22 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong between a recording and an answer.
 ///
-/// Values that come from a file carry its path: use [`Error::in_file`] to add it.
+/// Values that come from a file carry its path: use [`Error::in_file`] to add it. The text of an error says all that is known;
+/// [`source`](std::error::Error::source) has no more of it, so that a chain of causes does not say it twice.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An error that belongs to one file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<Error>,
+        error: Box<Error>,
     },
 
     /// The operating system refused to read or write.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
 
     /// The bytes are no audio that can be decoded.
@@ -81,7 +82,13 @@ pub enum Error {
 
     /// A model file cannot be used.
     #[error("not a usable model: {0}")]
-    Model(#[from] ModelError),
+    Model(ModelError),
+}
+
+impl From<ModelError> for Error {
+    fn from(error: ModelError) -> Error {
+        Error::Model(error)
+    }
 }
 
 impl Error {
@@ -89,7 +96,7 @@ impl Error {
     pub fn in_file(self, path: impl Into<PathBuf>) -> Error {
         match self {
             Error::InFile { .. } => self,
-            other => Error::InFile { path: path.into(), source: Box::new(other) },
+            other => Error::InFile { path: path.into(), error: Box::new(other) },
         }
     }
 }

@@ -178,9 +178,9 @@ fn the_sample_utterances_are_short_speech_at_16_khz() {
 fn what_cannot_be_decoded_is_named() {
     for name in ["opus.webm", "opus.ogg"] {
         match Audio::open(fixture(name)) {
-            Err(Error::InFile { path, source }) => {
+            Err(Error::InFile { path, error }) => {
                 assert_eq!(path, fixture(name));
-                assert!(matches!(&*source, Error::UnsupportedCodec { codec } if codec == "Opus"), "{source}");
+                assert!(matches!(&*error, Error::UnsupportedCodec { codec } if codec == "Opus"), "{error}");
             }
             other => panic!("{name}: {other:?}"),
         }
@@ -208,9 +208,9 @@ fn missing_and_unreadable_files_are_errors_with_their_path() {
     let folder = tempfile::tempdir().unwrap();
     for path in [folder.path().to_owned(), folder.path().join("missing.wav")] {
         match Audio::open(&path) {
-            Err(Error::InFile { path: named, source }) => {
+            Err(Error::InFile { path: named, error }) => {
                 assert_eq!(named, path);
-                assert!(matches!(*source, Error::Io(_)), "{source}");
+                assert!(matches!(*error, Error::Io(_)), "{error}");
             }
             other => panic!("{other:?}"),
         }

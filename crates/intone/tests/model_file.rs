@@ -250,7 +250,7 @@ fn a_file_of_four_gigabytes_is_refused_by_its_size() {
     // Sparse: it takes no room on the disk.
     std::fs::File::create(&path).unwrap().set_len(4 << 30).unwrap();
     let error = ModelFile::open(&path).unwrap_err();
-    let Error::InFile { source, .. } = error else { panic!("{error}") };
+    let Error::InFile { error: source, .. } = error else { panic!("{error}") };
     assert!(matches!(*source, Error::Model(ModelError::FileTooLarge { .. })), "{source}");
 }
 

@@ -245,6 +245,6 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
     }
     let error = open(&whole[..5]).unwrap_err();
     assert!(
-        matches!(&error, Error::InFile { source, .. } if matches!(**source, Error::Model(ModelError::TooShort { actual: 5 })))
+        matches!(&error, Error::InFile { error, .. } if matches!(**error, Error::Model(ModelError::TooShort { actual: 5 })))
     );
 }

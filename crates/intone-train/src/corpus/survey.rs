@@ -102,7 +102,7 @@ fn listen(clip: &Clip) -> intone::Result<(Heard, Vec<String>)> {
 /// The message of an error, without the path that a [`Fault`] has anyway.
 fn without_path(error: &intone::Error) -> String {
     match error {
-        intone::Error::InFile { source, .. } => without_path(source),
+        intone::Error::InFile { error, .. } => without_path(error),
         other => other.to_string(),
     }
 }

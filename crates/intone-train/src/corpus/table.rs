@@ -80,7 +80,7 @@ fn csv_error(path: &Path, error: csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
     let what = error.to_string();
     match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::Io { path: path.to_path_buf(), source },
+        csv::ErrorKind::Io(error) => Error::Io { path: path.to_path_buf(), error },
         _ => Error::Table { path: path.to_path_buf(), line, what },
     }
 }
@@ -90,7 +90,7 @@ impl FaultKind {
     pub(super) fn from_table_error(error: Error) -> FaultKind {
         match error {
             Error::Table { line, what, .. } => FaultKind::BadTable { line, what },
-            Error::Io { source, .. } => FaultKind::Unreadable(source.to_string()),
+            Error::Io { error, .. } => FaultKind::Unreadable(error.to_string()),
             other => FaultKind::BadTable { line: None, what: other.to_string() },
         }
     }

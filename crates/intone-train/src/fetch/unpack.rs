@@ -46,7 +46,7 @@ pub(super) fn unpack(archive: &Path, folder: &Path, progress: &dyn Fn(Event<'_>)
         let path = folder.join(below);
         let limit = MAX_FILE_BYTES.min(bytes_left);
         let n = copy(&mut entry, &path, limit).map_err(|trouble| match trouble {
-            Trouble::Disk(path, source) => Error::Io { path, source },
+            Trouble::Disk(path, error) => Error::Io { path, error },
             Trouble::Data(what) => bad(format!("'{name}': {what}")),
         })?;
         bytes_left -= n;

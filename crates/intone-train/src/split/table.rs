@@ -54,7 +54,7 @@ fn table_error(path: &Path, error: csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
     let what = error.to_string();
     match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::Io { path: path.to_path_buf(), source },
+        csv::ErrorKind::Io(error) => Error::Io { path: path.to_path_buf(), error },
         _ => Error::Table { path: path.to_path_buf(), line, what },
     }
 }

@@ -167,7 +167,7 @@ pub enum ModelError {
 
     /// Feature parameters that no front end can have.
     #[error("front end: {0}")]
-    FrontEnd(#[source] Box<crate::Error>),
+    FrontEnd(Box<crate::Error>),
 
     /// Hyperparameters that no network can have, or that contradict the labels or the front end.
     #[error("architecture: {what}: expected {expected}, got {actual}")]
