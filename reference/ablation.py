@@ -30,6 +30,7 @@ RUNS = {
     "single-precision": (["model.products=f32"], "matrix products in single precision"),
     "upper-half": (["model.frozen_blocks=2"], "the lower half stays as published"),
     "one-rate": (["model.layer_decay=1.0"], "the same step size for all blocks"),
+    "larger-steps": (["model.encoder_learning_rate=3e-5", "model.layer_decay=1.0"], "the encoder at a higher rate, all blocks alike"),
     "no-average": (["training.ema_decay=0"], "the weights of the last step, not their average"),
     "hard-labels": (["training.label_smoothing=0", "training.vote_share=0"], "targets are the actors' intention alone"),
     "as-they-come": (["training.corpus_balance=0"], "each clip once an epoch, whatever its corpus"),
