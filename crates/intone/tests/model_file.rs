@@ -480,6 +480,27 @@ fn other_number_types_are_refused() {
 }
 
 #[test]
+fn a_tensor_without_rows_may_claim_rows_of_any_length() {
+    let tensors = [
+        ("F32", ""),
+        ("F16", ""),
+        ("I8", ",\"a.scale\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}"),
+    ];
+    for (number, scale) in tensors {
+        for shape in ["[0,4611686018427387904]", "[0,9223372036854775807,9]"] {
+            let tensor =
+                format!("\"a\":{{\"dtype\":\"{number}\",\"shape\":{shape},\"data_offsets\":[0,0]}}{scale}");
+            let file = ModelFile::read(&by_hand(&header(&meta_json(), &tensor), &[])).unwrap();
+            assert_eq!(file.n_values(), 0, "{tensor}");
+            assert!(
+                intone::Recognizer::from_bytes(&by_hand(&header(&meta_json(), &tensor), &[])).is_err(),
+                "{tensor}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_tensor_of_another_length_than_its_shape_is_not_written() {
     let mut model = model();
     model.tensors.get_mut("conv.bias").unwrap().data.pop();

@@ -369,11 +369,21 @@ enum Numbers<'a> {
     Int8 { values: &'a [u8], scales: &'a [u8] },
 }
 
+impl Numbers<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Numbers::F32(bytes) => bytes.len() / 4,
+            Numbers::F16(bytes) => bytes.len() / 2,
+            Numbers::Int8 { values, .. } => values.len(),
+        }
+    }
+}
+
 impl EncodedTensor<'_> {
     /// Its elements, which all are numbers; `name` is for the error where one is not.
     fn decode(&self, name: &str) -> Result<Vec<f32>, ModelError> {
         // Room for all at once: a vector that grows ends up with up to twice what it needs.
-        let mut values = Vec::with_capacity(self.shape.iter().product());
+        let mut values = Vec::with_capacity(self.values.len());
         self.decode_rows(name, &mut |_, row| values.extend_from_slice(row))?;
         Ok(values)
     }
@@ -381,7 +391,7 @@ impl EncodedTensor<'_> {
     /// The same, a row of the first dimension at a time, with its place.
     fn decode_rows(&self, name: &str, put: &mut dyn FnMut(usize, &[f32])) -> Result<(), ModelError> {
         let n_row = row_len(&self.shape);
-        let mut rows = RowDecoder { name, row: Vec::with_capacity(n_row), n_done: 0, put };
+        let mut rows = RowDecoder { name, row: Vec::new(), n_done: 0, put };
         match self.values {
             Numbers::F32(bytes) => {
                 let mut encoded = bytes.as_chunks().0.chunks(n_row);
@@ -421,9 +431,9 @@ impl RowDecoder<'_> {
     }
 }
 
-/// Values of a row of the first dimension.
+/// Values of a row of the first dimension, as the shape claims: where there is no row, that can be any number.
 fn row_len(shape: &[usize]) -> usize {
-    shape.iter().skip(1).product::<usize>().max(1)
+    shape.iter().skip(1).fold(1usize, |n, &d| n.saturating_mul(d)).max(1)
 }
 
 fn scale_name(name: &str) -> String {
