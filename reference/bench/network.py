@@ -6,7 +6,7 @@ import tomllib
 
 CHANNELS = [32, 64, 128, 256]
 CONVS = [2, 2, 2, 1]
-BLOCK_DROPOUT = 0.25
+BLOCK_DROPOUT = 0.1
 DENSE = [(256, 0.5), (128, 0.4)]
 N_MELS, N_FRAMES, N_CLASSES = 128, 130, 6
 

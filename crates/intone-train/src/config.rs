@@ -146,11 +146,11 @@ impl Default for Config {
                 channels: reference.channels,
                 convs_per_block: reference.convs_per_block,
                 dense: reference.dense,
-                block_dropout: vec![0.25; 4],
+                block_dropout: vec![0.1; 4],
                 dense_dropout: vec![0.5, 0.4],
             },
             training: TrainingConfig {
-                batch_size: 32,
+                batch_size: 16,
                 learning_rate: 1e-4,
                 schedule: Schedule::Constant,
                 warmup_steps: 0,
