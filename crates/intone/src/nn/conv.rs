@@ -24,6 +24,9 @@ const MAX_PIXELS_BY_CHANNELS: usize = 2_048;
 /// Partial sums of the gradient by the weights. A constant, so that the order of summation is one too.
 const GROUPS: usize = 8;
 
+/// Floats of the partial sums that one thread adds up at once.
+const SUMMED_AT_ONCE: usize = 16 * 1024;
+
 /// Memory of one thread that is used again and again.
 struct Scratch {
     padded: Vec<f32>,
@@ -126,49 +129,55 @@ fn is_winograd(c_in: usize) -> bool {
 
 /// `[c_out, c_in, 3, 3]` to the kernel's `[c_out / 32, positions, c_in, 32]`; missing output channels become zeros.
 pub(crate) fn pack_weights(weight: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
-    let mut packed = vec![0.0; c_out.next_multiple_of(BLOCK) * positions(c_in) * c_in];
-    for (o, filter) in weight.chunks_exact(c_in * 9).enumerate() {
-        for (i, taps) in filter.as_chunks::<9>().0.iter().enumerate() {
-            put_filter(&mut packed, o, i, c_in, taps);
-        }
-    }
-    packed
+    pack(c_in, c_out, |o, i| weight.as_chunks::<9>().0[o * c_in + i])
 }
 
 /// The weights of the way back by the input: turned by 180 degrees, input and output channels exchanged, packed.
 fn pack_reversed(weight: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
-    let mut packed = vec![0.0; c_in * positions(c_out) * c_out];
-    for (o, filter) in weight.chunks_exact(c_in * 9).enumerate() {
-        for (i, taps) in filter.as_chunks::<9>().0.iter().enumerate() {
-            let mut turned = *taps;
-            turned.reverse();
-            put_filter(&mut packed, i, o, c_out, &turned);
-        }
-    }
-    packed
+    pack(c_out, c_in, |o, i| {
+        let mut turned = weight.as_chunks::<9>().0[i * c_in + o];
+        turned.reverse();
+        turned
+    })
 }
 
-fn put_filter(packed: &mut [f32], o: usize, i: usize, c_in: usize, taps: &[f32; 9]) {
-    let mut put = |values: &[f32]| {
-        for (position, value) in values.iter().enumerate() {
-            packed[packed_index(o, i, position, c_in)] = *value;
+/// Packs the filters `taps(o, i)` from input channel `i` to output channel `o`, in memory of the pool.
+fn pack(c_in: usize, c_out: usize, taps: impl Fn(usize, usize) -> [f32; 9] + Sync) -> Vec<f32> {
+    let block_len = positions(c_in) * c_in * BLOCK;
+    let mut packed = buffer::take(c_out.div_ceil(BLOCK) * block_len);
+    packed.par_chunks_mut(block_len).enumerate().for_each(|(block, packed)| {
+        let first = block * BLOCK;
+        if c_out < first + BLOCK {
+            packed.fill(0.0);
         }
-    };
-    if is_winograd(c_in) { put(&transform(taps)) } else { put(taps) }
+        for i in 0..c_in {
+            for o in first..c_out.min(first + BLOCK) {
+                let mut put = |values: &[f32]| {
+                    for (position, value) in values.iter().enumerate() {
+                        packed[(position * c_in + i) * BLOCK + o - first] = *value;
+                    }
+                };
+                let taps = taps(o, i);
+                if is_winograd(c_in) { put(&transform(&taps)) } else { put(&taps) }
+            }
+        }
+    });
+    packed
 }
 
 /// The gradient by the kernel's weights back to `[c_out, c_in, 3, 3]`.
 fn unpack_gradient(packed: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
     let mut weight = vec![0.0; c_out * c_in * 9];
-    for (at, taps) in weight.as_chunks_mut::<9>().0.iter_mut().enumerate() {
-        let (o, i) = (at / c_in, at % c_in);
-        let value = |position: usize| packed[packed_index(o, i, position, c_in)];
-        *taps = if is_winograd(c_in) {
-            transform_back(&std::array::from_fn(value))
-        } else {
-            std::array::from_fn(value)
-        };
-    }
+    weight.par_chunks_mut(c_in * 9).enumerate().for_each(|(o, filters)| {
+        for (i, taps) in filters.as_chunks_mut::<9>().0.iter_mut().enumerate() {
+            let value = |position: usize| packed[packed_index(o, i, position, c_in)];
+            *taps = if is_winograd(c_in) {
+                transform_back(&std::array::from_fn(value))
+            } else {
+                std::array::from_fn(value)
+            };
+        }
+    });
     weight
 }
 
@@ -376,7 +385,8 @@ pub(crate) fn backward(
     let per_group = n.div_ceil(GROUPS).max(1);
     let reversed = d_x.is_some().then(|| pack_reversed(weight, shape.c_in, shape.c_out));
     let one_group = |x: &[f32], d_out: &[f32], mut d_x: Option<&mut [f32]>| {
-        let mut grad = vec![0.0; weight.len() / 9 * positions(shape.c_in)];
+        let mut grad = buffer::take(weight.len() / 9 * positions(shape.c_in));
+        grad.fill(0.0);
         let mut sums = ChannelSums::zero(shape.c_in);
         for (i, (x, d_out)) in
             x.chunks_exact(shape.in_len()).zip(d_out.chunks_exact(shape.out_len())).enumerate()
@@ -399,16 +409,22 @@ pub(crate) fn backward(
             .collect(),
         None => xs.zip(d_outs).map(|(x, d_out)| one_group(x, d_out, None)).collect(),
     };
-    let mut total = vec![0.0; weight.len() / 9 * positions(shape.c_in)];
-    let mut sums = Vec::with_capacity(parts.len());
-    for (grad, part) in parts {
-        total.iter_mut().zip(grad).for_each(|(t, g)| *t += g);
-        sums.push(part);
+    if let Some(reversed) = reversed {
+        buffer::put(reversed);
     }
-    ConvGrad {
-        weight: unpack_gradient(&total, shape.c_in, shape.c_out),
-        sums: ChannelSums::total(shape.c_in, sums),
-    }
+    let (grads, sums): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let mut grads = grads.into_iter();
+    let mut total = grads.next().unwrap_or_default();
+    let others: Vec<Vec<f32>> = grads.collect();
+    total.par_chunks_mut(SUMMED_AT_ONCE).enumerate().for_each(|(piece, total)| {
+        for other in &others {
+            let other = &other[piece * SUMMED_AT_ONCE..];
+            total.iter_mut().zip(other).for_each(|(total, x)| *total += x);
+        }
+    });
+    let weight = unpack_gradient(&total, shape.c_in, shape.c_out);
+    others.into_iter().chain([total]).for_each(buffer::put);
+    ConvGrad { weight, sums: ChannelSums::total(shape.c_in, sums) }
 }
 
 fn weight_grad_one(shape: ConvShape, x: &[f32], affine: Option<&Affine>, d_out: &[f32], grad: &mut [f32]) {

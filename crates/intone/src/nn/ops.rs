@@ -151,7 +151,9 @@ fn convolve(
     let shape = conv_shape(image, image[3], c_out);
     let pixels = image[0] * image[1] * image[2];
     let mut out = buffer::take(pixels * c_out);
-    let sums = conv::forward(shape, x, affine, &conv::pack_weights(weight, shape.c_in, c_out), &mut out);
+    let packed = conv::pack_weights(weight, shape.c_in, c_out);
+    let sums = conv::forward(shape, x, affine, &packed, &mut out);
+    buffer::put(packed);
     (tensor(out, &[image[0], image[1], image[2], c_out]), stats_tensor(Statistics::of(&sums, pixels)))
 }
 

@@ -258,9 +258,11 @@ impl EncoderNetwork {
         const BATCH: usize = 64;
         let n_pooled = 2 * config.width;
         let mut sums = vec![(0.0f64, 0.0f64); n_pooled];
+        // Nothing goes back through these passes: with gradients in mind, all they compute would be kept.
+        let network = self.valid();
         for clips in clips.chunks(BATCH) {
-            let (mixed, lengths) = self.mix_frozen(config, &clips.iter().collect::<Vec<_>>());
-            let pooled = values(self.pool(mixed, &lengths));
+            let (mixed, lengths) = network.mix_frozen(config, &clips.iter().collect::<Vec<_>>());
+            let pooled = values(network.pool(mixed, &lengths));
             for clip in pooled.chunks_exact(n_pooled) {
                 for ((sum, square), x) in sums.iter_mut().zip(clip) {
                     *sum += f64::from(*x);

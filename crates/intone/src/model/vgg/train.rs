@@ -158,9 +158,11 @@ impl Vgg {
         // For each layer, the sums over batches of the means and of the unbiased variances, `[2 c]`.
         let mut sums: Vec<Vec<f64>> = Vec::new();
         let mut n_batches = 0;
+        // Nothing goes back through these passes: with gradients in mind, all their activations would be kept.
+        let network = self.valid();
         for x in batches {
             let mut layer = 0;
-            self.forward(x, &off, 0, &mut |stats, count| {
+            network.forward(x.without_autodiff(), &off, 0, &mut |stats, count| {
                 let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
                 let stats = values(stats);
                 if sums.len() == layer {
