@@ -1,11 +1,13 @@
 """The ablation of configs/whisper-tiny.toml: what each ingredient of the recipe is worth, on the validation speakers.
 
     cargo build --release
-    python reference/ablation.py --data DIR --out runs/ablation                # trains what is missing; goes on where it was cut
-    python reference/ablation.py --out runs/ablation --table > models/ABLATION.md   # the table of the runs that are finished
+    python reference/ablation.py --data DIR --out runs/ablation    # trains what is missing; goes on where it was cut
+    python reference/ablation.py --out runs/ablation --record      # keeps what the finished runs say; writes the table
 
 Every run is `intone train configs/whisper-tiny.toml SETTINGS --no-test`: nobody looks at the test speakers. Names on the
-command line choose single runs. Needs nothing but Python 3.11.
+command line choose single runs. The record of a run is `models/ablation/NAME.json`: its configuration, its epochs and its scores
+on the validation speakers; `models/ABLATION.md` is the table of all records, also of runs whose folders are gone. Needs nothing
+but Python 3.11.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INTONE = ROOT / "target/release/intone"
 CONFIG = "configs/whisper-tiny.toml"
+RECORDS = ROOT / "models/ablation"
 
 # name: (settings over the recipe, what it asks)
 RUNS = {
@@ -49,41 +52,57 @@ def train(name, data, out):
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def row(name, folder):
-    """One line of the table, or None for a run that is not finished."""
-    model = folder / "best.safetensors"
-    if not model.exists():
-        return None
-    info = json.loads(subprocess.check_output([INTONE, "model", "info", "--format", "json", model]))
-    scores = info["provenance"]["scores"]
-    # A run notes how it is calibrated when it is over, and until then a coverage of 1.
-    if info["temperature"] == 1.0:
-        return None
+def record(name, folder):
+    """What a run says of itself, kept; nothing for a run that is not finished."""
+    model, finished = folder / "best.safetensors", False
+    if model.exists():
+        info = json.loads(subprocess.check_output([INTONE, "model", "info", "--format", "json", model]))
+        # A run fits its temperature when it is over; until then it is 1.
+        finished = info["temperature"] != 1.0
+    if not finished:
+        if folder.exists():
+            print(f"{name}: not finished", file=sys.stderr)
+        return
     with open(folder / "log.csv", newline="") as file:
-        best = max(csv.DictReader(file), key=lambda epoch: float(epoch["validation_accuracy"]))["epoch"]
-    settings, question = RUNS[name]
+        epochs = [{key: float(value) for key, value in epoch.items()} for epoch in csv.DictReader(file)]
+    provenance = info["provenance"]
+    kept = {key: provenance[key] for key in ("created", "commit", "config", "split_hash", "scores")}
+    RECORDS.mkdir(exist_ok=True)
+    with open(RECORDS / f"{name}.json", "w") as file:
+        json.dump({"settings": RUNS[name][0], **kept, "epochs": epochs}, file, indent=1)
+        file.write("\n")
+
+
+def row(name):
+    """One line of the table, or None for a run without a record."""
+    path = RECORDS / f"{name}.json"
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_text())
+    scores, epochs = kept["scores"], kept["epochs"]
+    best = max(epochs, key=lambda epoch: epoch["validation_accuracy"], default=None)
     interval = "{:.1f} [{:.1f}, {:.1f}]".format(
         *(100 * scores[f"validation_{key}"] for key in ("accuracy", "accuracy_low", "accuracy_high")))
-    cells = [name, question, " ".join(f"`{s}`" for s in settings) or "-", interval,
-             f"{100 * scores['validation_uar']:.1f}", f"{scores['validation_ece']:.3f}", best]
+    cells = [name, RUNS[name][1], " ".join(f"`{s}`" for s in kept["settings"]) or "-", interval,
+             f"{100 * scores['validation_uar']:.1f}", f"{scores['validation_ece']:.3f}", f"{best['epoch']:.0f} of {len(epochs)}" if best else "-"]
     return "| " + " | ".join(cells) + " |"
 
 
-def table(out):
-    rows = {name: row(name, out / name) for name in RUNS}
-    print(f"""# What each ingredient is worth
+def table():
+    rows = {name: row(name) for name in RUNS}
+    lines = [f"""# What each ingredient is worth
 
-Made by `python reference/ablation.py --out RUNS --table` from runs of `intone train {CONFIG} SETTINGS --no-test`. Figures are
-percentages on the 744 clips of the 10 validation speakers, with 95 % intervals over speakers. Each run's epoch was chosen by
-these speakers, so the figures flatter, all alike; differences of less than two points between single runs are noise. The test
-speakers were not looked at.
+Made by `python reference/ablation.py --out RUNS --record` from runs of `intone train {CONFIG} SETTINGS --no-test`, whose
+configurations, epochs and scores are kept in `ablation/`. Figures are percentages on the 744 clips of the 10 validation speakers,
+with 95 % intervals over speakers. Each run's epoch was chosen by these speakers, so the figures flatter, all alike; differences of
+less than two points between single runs are noise. The test speakers were not looked at.
 
 | run | what it asks | settings | accuracy | UAR | ECE | best epoch |
-|---|---|---|---|---|---|---|""")
-    print("\n".join(line for line in rows.values() if line))
+|---|---|---|---|---|---|---|""", *(line for line in rows.values() if line)]
     missing = [name for name, line in rows.items() if not line]
     if missing:
-        print(f"\nNot finished: {', '.join(missing)}.")
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
+    (RECORDS.parent / "ABLATION.md").write_text("\n".join(lines) + "\n")
 
 
 def main():
@@ -91,14 +110,16 @@ def main():
     parser.add_argument("runs", nargs="*", help=f"default: all of {', '.join(RUNS)}")
     parser.add_argument("--data", nargs="+", type=pathlib.Path, help="folders with RAVDESS and CREMA-D")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="where the runs lie")
-    parser.add_argument("--table", action="store_true", help="print the table and train nothing")
+    parser.add_argument("--record", action="store_true", help="keep the records of finished runs, write the table, train nothing")
     args = parser.parse_args()
     unknown = [name for name in args.runs if name not in RUNS]
     if unknown:
         parser.error(f"unknown runs: {', '.join(unknown)}; expected some of {', '.join(RUNS)}")
     out = args.out.resolve()
-    if args.table:
-        return table(out)
+    if args.record:
+        for name in args.runs or RUNS:
+            record(name, out / name)
+        return table()
     if not args.data:
         parser.error("--data is needed to train")
     for name in args.runs or RUNS:
