@@ -1,0 +1,143 @@
+"""Both networks under every protocol: each fold trained anew and tested on the speakers it has not heard.
+
+    cargo build --release
+    python reference/protocols.py --data DIR --out runs/protocols    # trains what is missing; goes on where it was cut
+    python reference/protocols.py --out runs/protocols --record      # keeps what the finished ones say; writes the table
+
+Names on the command line choose some: `head` (all protocols of that network), `head:emobox`, `encoder:by-speaker/5`. Each is
+`intone cross-validate CONFIG SETTINGS --protocol PROTOCOL`, with `--partial` where the data lack speakers of it. The record of each is a file in `docs/results/`; the table in
+`docs/results.md` is made of all records, also of runs whose folders are gone. Needs nothing but Python 3.11.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+INTONE = ROOT / "target/release/intone"
+RECORDS = ROOT / "docs/results"
+PAGE = ROOT / "docs/results.md"
+BEGIN, END = "<!-- protocols: written by reference/protocols.py -->\n", "<!-- end of protocols -->\n"
+
+# name: (what it is, configuration, settings over it)
+NETWORKS = {
+    "encoder": ("Whisper's encoder, fine-tuned", "configs/whisper-tiny.toml", []),
+    "head": ("the same, its head alone trained", "configs/whisper-tiny.toml", ["training.max_epochs=8"]),
+    "cnn": ("the reference CNN", "configs/vgg.toml", []),
+}
+# protocol: (what it tests, whether it goes on without the speakers that are kept from this project)
+PROTOCOLS = {
+    "by-speaker/5": ("both corpora, five folds of speakers", False),
+    "sentence-and-speaker/5": ("both corpora, five folds of speakers and sentences", False),
+    "cross-corpus": ("one corpus against the other, both ways", False),
+    "emobox": ("RAVDESS, six folds without 4 of 24 actors", True),
+    "luna-jimenez": ("RAVDESS, five folds without 4 of 24 actors", True),
+    "tfds": ("CREMA-D, TensorFlow Datasets' test actors without 5 of them", True),
+}
+
+
+def name_of(network, protocol):
+    return f"{network}-{protocol.replace('/', '-')}"
+
+
+def chosen(words):
+    """The pairs of network and protocol that the words on the command line name; all without words."""
+    pairs = [(network, protocol) for network in NETWORKS for protocol in PROTOCOLS]
+    unknown = [word for word in words if not any(word in (network, f"{network}:{protocol}") for network, protocol in pairs)]
+    if unknown:
+        raise SystemExit(f"unknown: {', '.join(unknown)}; networks: {', '.join(NETWORKS)}; protocols: {', '.join(PROTOCOLS)}")
+    return [pair for pair in pairs if not words or pair[0] in words or ":".join(pair) in words]
+
+
+def train(network, protocol, data, out):
+    _, config, settings = NETWORKS[network]
+    partial = ["--partial"] if PROTOCOLS[protocol][1] else []
+    folder = out / name_of(network, protocol)
+    command = [INTONE, "cross-validate", config, *settings, "--data", *data, "--protocol", protocol, *partial, "--out", folder]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def record(network, protocol, out):
+    """What a cross-validation says, without the parts that need its folder; nothing where it is not finished."""
+    folder = out / name_of(network, protocol)
+    if not (folder / "report.json").exists():
+        if folder.exists():
+            print(f"{name_of(network, protocol)}: not finished", file=sys.stderr)
+        return
+    report = json.loads((folder / "report.json").read_text())
+    with open(folder / "folds.csv", newline="") as file:
+        folds = list(csv.DictReader(file))
+    figures = ("n", "n_speakers", "uar", "accuracy", "macro_f1", "ece", "brier", "classes", "confusion", "groups", "speakers")
+    kept = {"network": network, "protocol": protocol, "config": NETWORKS[network][1], "settings": NETWORKS[network][2]}
+    kept |= {"folds": folds} | {figure: report[figure] for figure in figures}
+    RECORDS.mkdir(exist_ok=True)
+    with open(RECORDS / f"{name_of(network, protocol)}.json", "w") as file:
+        json.dump(kept, file, indent=1)
+        file.write("\n")
+
+
+def percent(figure):
+    return "{value:.1f} [{low:.1f}, {high:.1f}]".format(**{key: 100 * figure[key] for key in ("value", "low", "high")})
+
+
+def between_folds(folds, key):
+    values = [100 * float(fold[key]) for fold in folds]
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else "-"
+
+
+def worst_tenth(speakers):
+    """The mean UAR of the tenth of the speakers who are understood worst, at least one of them."""
+    uars = sorted(100 * speaker["uar"] for speaker in speakers)
+    return statistics.mean(uars[: max(1, len(uars) // 10)])
+
+
+def rows():
+    for network, (what, _, _) in NETWORKS.items():
+        for protocol, (of, _) in PROTOCOLS.items():
+            path = RECORDS / f"{name_of(network, protocol)}.json"
+            if not path.exists():
+                continue
+            kept = json.loads(path.read_text())
+            cells = [what, f"`{protocol}`: {of}", f"{kept['n']:,} / {kept['n_speakers']}", percent(kept["uar"]),
+                     percent(kept["accuracy"]), between_folds(kept["folds"], "uar"), f"{worst_tenth(kept['speakers']):.1f}",
+                     f"{kept['ece']['value']:.3f}"]
+            yield "| " + " | ".join(cells) + " |\n"
+
+
+def write_page():
+    table = [
+        "| network | protocol | clips / speakers | UAR | accuracy | UAR, mean over folds ± deviation | worst tenth of speakers, UAR | ECE |\n",
+        "|---|---|---:|---:|---:|---:|---:|---:|\n",
+        *rows(),
+    ]
+    page = PAGE.read_text()
+    head, rest = page.split(BEGIN)
+    _, tail = rest.split(END)
+    PAGE.write_text(head + BEGIN + "\n" + "".join(table) + "\n" + END + tail)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", nargs="*", help="network or network:protocol; default: all")
+    parser.add_argument("--data", nargs="+", type=pathlib.Path, help="folders with RAVDESS and CREMA-D")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="where the runs lie")
+    parser.add_argument("--record", action="store_true", help="keep the records of what is finished, write the table, train nothing")
+    args = parser.parse_args()
+    pairs, out = chosen(args.which), args.out.resolve()
+    if args.record:
+        for pair in pairs:
+            record(*pair, out)
+        return write_page()
+    if not args.data:
+        parser.error("--data is needed to train")
+    for network, protocol in pairs:
+        print(f"--- {network}, {protocol}", file=sys.stderr)
+        train(network, protocol, [path.resolve() for path in args.data], out)
+
+
+if __name__ == "__main__":
+    main()
