@@ -25,8 +25,8 @@ BEGIN, END = "<!-- protocols: written by reference/protocols.py -->\n", "<!-- en
 
 # name: (what it is, configuration, settings over it)
 NETWORKS = {
-    "encoder": ("Whisper's encoder, fine-tuned", "configs/whisper-tiny.toml", []),
-    "head": ("the same, its head alone trained", "configs/whisper-tiny.toml", ["training.max_epochs=8"]),
+    "encoder": ("Whisper's encoder, fine-tuned with its head", "configs/whisper-tiny.toml", []),
+    "head": ("Whisper's encoder, its head alone trained", "configs/whisper-tiny.toml", ["training.max_epochs=8"]),
     "cnn": ("the reference CNN", "configs/vgg.toml", []),
 }
 # protocol: (what it tests, whether it goes on without the speakers that are kept from this project)
@@ -34,7 +34,7 @@ PROTOCOLS = {
     "by-speaker/5": ("both corpora, five folds of speakers", False),
     "sentence-and-speaker/5": ("both corpora, five folds of speakers and sentences", False),
     "cross-corpus": ("one corpus against the other, both ways", False),
-    "emobox": ("RAVDESS, six folds without 4 of 24 actors", True),
+    "emobox": ("RAVDESS, five of six folds", True),
     "luna-jimenez": ("RAVDESS, five folds without 4 of 24 actors", True),
     "tfds": ("CREMA-D, TensorFlow Datasets' test actors without 5 of them", True),
 }
