@@ -84,7 +84,8 @@ def row(name):
     interval = "{:.1f} [{:.1f}, {:.1f}]".format(
         *(100 * scores[f"validation_{key}"] for key in ("accuracy", "accuracy_low", "accuracy_high")))
     cells = [name, RUNS[name][1], " ".join(f"`{s}`" for s in kept["settings"]) or "-", interval,
-             f"{100 * scores['validation_uar']:.1f}", f"{scores['validation_ece']:.3f}", f"{best['epoch']:.0f} of {len(epochs)}" if best else "-"]
+             f"{100 * scores['validation_uar']:.1f}", f"{scores['validation_ece']:.3f}",
+             f"{best['epoch']:.0f} of {len(epochs)}" if best else "log not kept"]
     return "| " + " | ".join(cells) + " |"
 
 

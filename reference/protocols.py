@@ -5,8 +5,9 @@
     python reference/protocols.py --out runs/protocols --record      # keeps what the finished ones say; writes the table
 
 Names on the command line choose some: `head` (all protocols of that network), `head:emobox`, `encoder:by-speaker/5`. Each is
-`intone cross-validate CONFIG SETTINGS --protocol PROTOCOL`, with `--partial` where the data lack speakers of it. The record of each is a file in `docs/results/`; the table in
-`docs/results.md` is made of all records, also of runs whose folders are gone. Needs nothing but Python 3.11.
+`intone cross-validate CONFIG SETTINGS --protocol PROTOCOL`, with `--partial` where the data lack speakers of it. The record of
+each is a file in `docs/results/`; the table in `docs/results.md` is made of all records, also of runs whose folders are gone.
+Needs nothing but Python 3.11.
 """
 
 import argparse
@@ -44,6 +45,10 @@ def name_of(network, protocol):
     return f"{network}-{protocol.replace('/', '-')}"
 
 
+def record_of(network, protocol):
+    return RECORDS / f"{name_of(network, protocol)}.json"
+
+
 def chosen(words):
     """The pairs of network and protocol that the words on the command line name; all without words."""
     pairs = [(network, protocol) for network in NETWORKS for protocol in PROTOCOLS]
@@ -75,7 +80,7 @@ def record(network, protocol, out):
     kept = {"network": network, "protocol": protocol, "config": NETWORKS[network][1], "settings": NETWORKS[network][2]}
     kept |= {"folds": folds} | {figure: report[figure] for figure in figures}
     RECORDS.mkdir(exist_ok=True)
-    with open(RECORDS / f"{name_of(network, protocol)}.json", "w") as file:
+    with open(record_of(network, protocol), "w") as file:
         json.dump(kept, file, indent=1)
         file.write("\n")
 
@@ -84,8 +89,9 @@ def percent(figure):
     return "{value:.1f} [{low:.1f}, {high:.1f}]".format(**{key: 100 * figure[key] for key in ("value", "low", "high")})
 
 
-def between_folds(folds, key):
-    values = [100 * float(fold[key]) for fold in folds]
+def between_folds(folds):
+    """Mean of their UAR and standard deviation; nothing of a single fold."""
+    values = [100 * float(fold["uar"]) for fold in folds]
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else "-"
 
 
@@ -98,12 +104,12 @@ def worst_tenth(speakers):
 def rows():
     for network, (what, _, _) in NETWORKS.items():
         for protocol, (of, _) in PROTOCOLS.items():
-            path = RECORDS / f"{name_of(network, protocol)}.json"
+            path = record_of(network, protocol)
             if not path.exists():
                 continue
             kept = json.loads(path.read_text())
             cells = [what, f"`{protocol}`: {of}", f"{kept['n']:,} / {kept['n_speakers']}", percent(kept["uar"]),
-                     percent(kept["accuracy"]), between_folds(kept["folds"], "uar"), f"{worst_tenth(kept['speakers']):.1f}",
+                     percent(kept["accuracy"]), between_folds(kept["folds"]), f"{worst_tenth(kept['speakers']):.1f}",
                      f"{kept['ece']['value']:.3f}"]
             yield "| " + " | ".join(cells) + " |\n"
 
