@@ -12,6 +12,7 @@ use crate::features::frames::{peak, whisper_value};
 use crate::features::mel::MelBank;
 use crate::features::spectrum::{self, Spectrum};
 use crate::features::{Filling, Frames, FrontEnd, Style};
+use crate::nn::{Vectorised, vectorised};
 
 /// A front end made ready to work: a planned Fourier transform, its window and its filter bank.
 ///
@@ -247,7 +248,8 @@ struct Scratch {
 
 impl Plan {
     fn scratch(&self) -> Scratch {
-        Scratch { spectrum: self.spectrum.scratch(), power: vec![0.0; self.spectrum.n_bins()] }
+        let power = vec![0.0; MelBank::power_len(self.front_end.n_fft)];
+        Scratch { spectrum: self.spectrum.scratch(), power }
     }
 
     /// Appends the first `n_frames` frames of a whole clip.
@@ -286,20 +288,7 @@ impl Plan {
     ) {
         assert_eq!(out.n_mels(), self.front_end.n_mels, "frames of another front end");
         let piece = |range: Range<usize>, scratch: &mut Scratch, out: &mut [f32]| {
-            let FrontEnd { n_fft, hop_length, n_mels, .. } = self.front_end;
-            for (t, frame) in range.zip(out.chunks_exact_mut(n_mels)) {
-                // In samples counted from half a transform before the audio, so that nothing is negative.
-                let (first, origin) = (t * hop_length, from + n_fft / 2);
-                let before = origin.saturating_sub(first).min(n_fft);
-                let start = first.saturating_sub(origin).min(samples.len());
-                let end = (first + n_fft).saturating_sub(origin).min(samples.len());
-                if self.front_end.style == Style::Whisper && before > 0 && from == 0 {
-                    let mirrored = mirrored(&samples[..end], before, n_fft);
-                    self.frame(0, &mirrored, scratch, frame);
-                } else {
-                    self.frame(before, &samples[start..end], scratch, frame);
-                }
-            }
+            vectorised(Piece { plan: self, samples, from, range, scratch, out });
         };
         let out = out.extend(range.len());
         if range.len() < 2 * FRAMES_IN_A_PIECE {
@@ -312,6 +301,7 @@ impl Plan {
     }
 
     /// One frame: `before` zeros, `samples`, and zeros up to `n_fft` become `n_mels` values in dB.
+    #[inline(always)]
     fn frame(&self, before: usize, samples: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
         if samples.is_empty() {
             out.fill(0.0);
@@ -320,6 +310,41 @@ impl Plan {
             self.bank.apply(&scratch.power, out);
         }
         powers_to_db(out, self.front_end.amin);
+    }
+}
+
+/// The frames `range` of a clip, of which `samples` are those from index `from` on.
+struct Piece<'a> {
+    plan: &'a Plan,
+    samples: &'a [f32],
+    from: usize,
+    range: Range<usize>,
+    scratch: &'a mut Scratch,
+    out: &'a mut [f32],
+}
+
+impl Vectorised for Piece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Piece { plan, samples, from, range, scratch, out } = self;
+        let FrontEnd { n_fft, hop_length, n_mels, style, .. } = plan.front_end;
+        for (t, frame) in range.zip(out.chunks_exact_mut(n_mels)) {
+            // In samples counted from half a transform before the audio, so that nothing is negative.
+            let (first, origin) = (t * hop_length, from + n_fft / 2);
+            let before = origin.saturating_sub(first).min(n_fft);
+            let start = first.saturating_sub(origin).min(samples.len());
+            let end = (first + n_fft).saturating_sub(origin).min(samples.len());
+            let mirrored_samples;
+            let (before, own) = if style == Style::Whisper && before > 0 && from == 0 {
+                mirrored_samples = mirrored(&samples[..end], before, n_fft);
+                (0, mirrored_samples.as_slice())
+            } else {
+                (before, &samples[start..end])
+            };
+            plan.frame(before, own, scratch, frame);
+        }
     }
 }
 
@@ -388,7 +413,7 @@ mod tests {
         let frames = extractor.frames(&samples);
         let bank = MelBank::new(22_050, 64, 6, 0.0, 11_025.0);
         for t in frames.range() {
-            let power: Vec<f32> = (0..=32)
+            let mut power: Vec<f32> = (0..=32)
                 .map(|k| {
                     let (mut re, mut im) = (0.0, 0.0);
                     for n in 0..64 {
@@ -401,6 +426,7 @@ mod tests {
                     (re * re + im * im) as f32
                 })
                 .collect();
+            power.resize(MelBank::power_len(64), 0.0);
             let mut want = [0.0; 6];
             bank.apply(&power, &mut want);
             for (got, want) in frames.values()[t * 6..][..6].iter().zip(want) {

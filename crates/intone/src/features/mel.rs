@@ -9,9 +9,12 @@
 #[derive(Debug)]
 pub(super) struct MelBank {
     bands: Vec<Band>,
-    /// The weights of all bands, one band after the other.
-    weights: Vec<f32>,
+    /// The weights of all bands, one band after the other, each filled up with zeros.
+    weights: Vec<[f32; LANES]>,
 }
+
+/// Weights that are applied at once.
+const LANES: usize = 8;
 
 /// One filter: `n_bins` weights for the bins from `first_bin` on.
 #[derive(Debug)]
@@ -52,35 +55,38 @@ impl MelBank {
                 bins.end -= 1;
             }
             bank.bands.push(Band { first_bin: bins.start, n_bins: bins.len() });
-            bank.weights.extend(bins.map(weight));
+            bank.weights.extend(bins.clone().step_by(LANES).map(|first| {
+                let weights = |lane| if first + lane < bins.end { weight(first + lane) } else { 0.0 };
+                std::array::from_fn(weights)
+            }));
         }
         bank
     }
 
-    /// Band energies of one power spectrum: `power` has `n_fft / 2 + 1` values, `out` has `n_mels`.
+    /// Length of a power spectrum for [`MelBank::apply`]: its bins, and room for the zeros behind the last weight.
+    pub(super) fn power_len(n_fft: usize) -> usize {
+        n_fft / 2 + LANES
+    }
+
+    /// Band energies of one power spectrum: `power` has [`MelBank::power_len`] finite values, of which the first
+    /// `n_fft / 2 + 1` count, `out` has `n_mels`.
+    #[inline(always)]
     pub(super) fn apply(&self, power: &[f32], out: &mut [f32]) {
         let mut weights = self.weights.as_slice();
         for (out, band) in out.iter_mut().zip(&self.bands) {
-            let (own, rest) = weights.split_at(band.n_bins);
+            let (own, rest) = weights.split_at(band.n_bins.div_ceil(LANES));
             weights = rest;
-            *out = dot(own, &power[band.first_bin..][..band.n_bins]);
+            // Running sums in a fixed order.
+            let mut sums = [0.0f32; LANES];
+            for (weights, power) in own.iter().zip(power[band.first_bin..].as_chunks::<LANES>().0) {
+                for lane in 0..LANES {
+                    sums[lane] += weights[lane] * power[lane];
+                }
+            }
+            let [a, b, c, d, e, f, g, h] = sums;
+            *out = ((a + e) + (c + g)) + ((b + f) + (d + h));
         }
     }
-}
-
-/// Scalar product in eight running sums: the order is fixed, and the compiler can use vector registers.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 8;
-    let mut sums = [0.0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + e) + (c + g)) + ((b + f) + (d + h)) + tail
 }
 
 /// The `n_mels + 2` corner frequencies of the triangles, Hz, evenly spaced in mel.
@@ -127,7 +133,8 @@ mod tests {
             (8_000, 64, 60, 0.0, 4_000.0),
         ] {
             let bank = MelBank::new(rate, n_fft, n_mels, fmin, fmax);
-            let power: Vec<f32> = (0..=n_fft / 2).map(|k| ((k * 7919) % 101) as f32 + 0.5).collect();
+            let power: Vec<f32> =
+                (0..MelBank::power_len(n_fft)).map(|k| ((k * 7919) % 101) as f32 + 0.5).collect();
             let mut got = vec![f32::NAN; n_mels];
             bank.apply(&power, &mut got);
             let corners = mel_corners_hz(n_mels, fmin, fmax);
@@ -175,6 +182,15 @@ mod tests {
         let n_bins: Vec<usize> = bank.bands.iter().map(|band| band.n_bins).collect();
         assert_eq!(first_bins, integers("mel_first_bin"));
         assert_eq!(n_bins, integers("mel_n_bins"));
-        assert_eq!(bank.weights, want);
+        let mut weights = bank.weights.as_slice();
+        let mut got = Vec::new();
+        for band in &bank.bands {
+            let (own, rest) = weights.split_at(band.n_bins.div_ceil(LANES));
+            let (own, filling) = own.as_flattened().split_at(band.n_bins);
+            assert!(filling.iter().all(|weight| *weight == 0.0));
+            got.extend_from_slice(own);
+            weights = rest;
+        }
+        assert_eq!(got, want);
     }
 }

@@ -15,8 +15,8 @@ pub(super) struct Spectrum {
     fft: Arc<dyn Fft<f64>>,
     /// Half the window, `[n_fft]`; the half is what [`Spectrum::power`] would divide by.
     half_window: Vec<f64>,
-    /// `exp(-2 pi i k / n_fft)` for `k` in `0..=n_fft / 4`.
-    twiddles: Vec<Complex<f64>>,
+    /// Real and imaginary parts of `exp(-2 pi i k / n_fft)` for `k` in `1..=n_fft / 4`.
+    twiddles: [Vec<f64>; 2],
 }
 
 /// Memory that every frame uses again.
@@ -33,13 +33,9 @@ impl Spectrum {
         Spectrum {
             fft: intone_fft::forward_f64(n_fft / 2),
             half_window: (0..n_fft).map(|n| 0.25 - 0.25 * turn(n).cos()).collect(),
-            twiddles: (0..=n_fft / 4).map(|k| Complex::from_polar(1.0, -turn(k))).collect(),
+            twiddles: [|x: f64| x.cos(), |x: f64| -x.sin()]
+                .map(|part| (1..=n_fft / 4).map(|k| part(turn(k))).collect()),
         }
-    }
-
-    /// Number of frequencies, `n_fft / 2 + 1`.
-    pub(super) fn n_bins(&self) -> usize {
-        self.fft.len() + 1
     }
 
     pub(super) fn scratch(&self) -> Scratch {
@@ -50,7 +46,8 @@ impl Spectrum {
     }
 
     /// The power at each frequency, `[n_fft / 2 + 1]`, of one frame: `before` zeros, `samples`, and zeros up to
-    /// its length.
+    /// its length. What `power` has beyond these stays as it is.
+    #[inline(always)]
     pub(super) fn power(&self, before: usize, samples: &[f32], scratch: &mut Scratch, power: &mut [f32]) {
         let Scratch { packed, fft } = scratch;
         self.pack(before, samples, packed);
@@ -60,16 +57,20 @@ impl Spectrum {
         // doubled by now:
         //     e[k] = z[k] + conj z[n - k],   o[k] = (z[k] - conj z[n - k]) / i
         // and the frame's own is x[k] = e[k] + w^k o[k], x[n - k] = conj(e[k] - w^k o[k]), w = exp(-pi i / n).
+        const LANES: usize = 4;
         let n = packed.len();
-        let (low, high) = power.split_at_mut(n / 2 + 1);
+        let n_pairs = (n - 1) / 2;
+        let [w_re, w_im] = self.twiddles.each_ref().map(|part| &part[..n_pairs]);
+        let (rising, falling) = (&packed[1..][..n_pairs], &packed[n - n_pairs..]);
+        let (low, high) = power[..=n].split_at_mut(n / 2 + 1);
         let high_middle = high.len() - 1;
-        let (rising, falling) = (packed[1..].iter(), packed[1..].iter().rev());
-        let bins = low[1..].iter_mut().zip(high[..high_middle].iter_mut().rev());
-        for (((a, b), w), (low, high)) in rising.zip(falling).zip(&self.twiddles[1..]).zip(bins) {
-            let even = Complex::new(a.re + b.re, a.im - b.im);
-            let odd = Complex::new(a.im + b.im, b.re - a.re) * w;
-            *low = (even + odd).norm_sqr() as f32;
-            *high = (even - odd).norm_sqr() as f32;
+        let (low_pairs, high_pairs) = (&mut low[1..][..n_pairs], &mut high[..high_middle]);
+        let whole = n_pairs / LANES * LANES;
+        for i in (0..whole).step_by(LANES) {
+            pair_powers::<LANES>(i, rising, falling, [w_re, w_im], low_pairs, high_pairs);
+        }
+        for i in whole..n_pairs {
+            pair_powers::<1>(i, rising, falling, [w_re, w_im], low_pairs, high_pairs);
         }
         // The ends and, where there is one, the bin that is its own mirror image.
         let constant = packed[0];
@@ -81,11 +82,20 @@ impl Spectrum {
     }
 
     /// The windowed frame, the even samples as real parts and the odd ones as imaginary parts.
+    #[inline(always)]
     fn pack(&self, before: usize, samples: &[f32], packed: &mut [Complex<f64>]) {
         let n_fft = self.half_window.len();
         if samples.len() == n_fft {
-            let windowed = samples.as_chunks::<2>().0.iter().zip(self.half_window.as_chunks::<2>().0);
-            for (value, (sample, weight)) in packed.iter_mut().zip(windowed) {
+            // Eight at a time, as vectors like it.
+            let (packed, last) = packed.as_chunks_mut::<4>();
+            let (samples, last_samples) = samples.as_chunks::<8>();
+            let (weights, last_weights) = self.half_window.as_chunks::<8>();
+            for ((packed, samples), weights) in packed.iter_mut().zip(samples).zip(weights) {
+                let windowed: [f64; 8] = std::array::from_fn(|i| f64::from(samples[i]) * weights[i]);
+                *packed = std::array::from_fn(|i| Complex::new(windowed[2 * i], windowed[2 * i + 1]));
+            }
+            let last_pairs = last_samples.as_chunks::<2>().0.iter().zip(last_weights.as_chunks::<2>().0);
+            for (value, (sample, weight)) in last.iter_mut().zip(last_pairs) {
                 *value = Complex::new(f64::from(sample[0]) * weight[0], f64::from(sample[1]) * weight[1]);
             }
             return;
@@ -96,6 +106,35 @@ impl Spectrum {
             if n.is_multiple_of(2) { packed[n / 2].re = value } else { packed[n / 2].im = value }
         }
     }
+}
+
+/// The powers of `N` bins from the `i`th pair on, counted up from the one end, and of their mirror images, counted down from
+/// the other. All slices hold one value for each pair. Without branches and in plain arrays, so that it becomes vectors.
+#[inline(always)]
+fn pair_powers<const N: usize>(
+    i: usize,
+    rising: &[Complex<f64>],
+    falling: &[Complex<f64>],
+    [w_re, w_im]: [&[f64]; 2],
+    low: &mut [f32],
+    high: &mut [f32],
+) {
+    let mirror = rising.len() - i - N;
+    let (a, b) = (&rising[i..][..N], &falling[mirror..][..N]);
+    let (w_re, w_im) = (&w_re[i..][..N], &w_im[i..][..N]);
+    let (mut low_powers, mut high_powers) = ([0.0; N], [0.0; N]);
+    for k in 0..N {
+        let (a, b) = (a[k], b[N - 1 - k]);
+        let (even_re, even_im) = (a.re + b.re, a.im - b.im);
+        let (odd_re, odd_im) = (a.im + b.im, b.re - a.re);
+        let (odd_re, odd_im) = (odd_re * w_re[k] - odd_im * w_im[k], odd_re * w_im[k] + odd_im * w_re[k]);
+        let (sum_re, sum_im) = (even_re + odd_re, even_im + odd_im);
+        let (difference_re, difference_im) = (even_re - odd_re, even_im - odd_im);
+        low_powers[k] = (sum_re * sum_re + sum_im * sum_im) as f32;
+        high_powers[N - 1 - k] = (difference_re * difference_re + difference_im * difference_im) as f32;
+    }
+    low[i..][..N].copy_from_slice(&low_powers);
+    high[mirror..][..N].copy_from_slice(&high_powers);
 }
 
 #[cfg(test)]
@@ -111,7 +150,7 @@ mod tests {
             let spectrum = Spectrum::new(n_fft);
             for (before, kept) in [(0, n_fft), (0, n_fft - 3), (5, n_fft - 5), (n_fft - 1, 1), (7, 4), (3, 0)]
             {
-                let mut power = vec![f32::NAN; spectrum.n_bins()];
+                let mut power = vec![f32::NAN; n_fft / 2 + 1];
                 spectrum.power(before, &samples[..kept], &mut spectrum.scratch(), &mut power);
                 assert_eq!(power.len(), n_fft / 2 + 1);
                 let total: f32 = power.iter().sum();

@@ -29,6 +29,6 @@ pub(crate) mod rows;
 #[cfg(feature = "train")]
 pub(crate) use norm::EPSILON;
 pub(crate) use norm::Statistics;
-pub(crate) use simd::Affine;
 #[cfg(feature = "onnx")]
 pub(crate) use simd::LAYER_NORM_EPSILON;
+pub(crate) use simd::{Affine, Vectorised, vectorised};
