@@ -31,7 +31,7 @@ pub(crate) struct Args {
     pub(crate) model: Option<PathBuf>,
 
     /// Token that clients of the API must give; better in the environment than here, where others can see it
-    #[arg(long, env = "INTONE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, env = "INTONE_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = token)]
     token: Option<String>,
 
     /// Let web pages of this origin use the API, e.g. https://example.org
@@ -138,6 +138,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         complain("intone: some requests did not end in time");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An empty token would be one that no client can give.
+fn token(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    match text.is_empty() {
+        true => Err("it is empty; leave it out, and INTONE_TOKEN unset, to let everybody in"),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn greet(address: SocketAddr, options: &Options) -> anyhow::Result<()> {

@@ -106,6 +106,7 @@ fn what_cannot_be_served_ends_with_2() {
         (&["--port", "0", "--model", "missing.safetensors"], "missing.safetensors"),
         (&["--host", "nowhere"], "--host"),
         (&["--workers", "0"], "--workers"),
+        (&["--token", ""], "it is empty"),
     ] {
         let mut command = place.intone();
         let output = command.arg("serve").args(args).output().unwrap();

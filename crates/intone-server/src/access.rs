@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
 
 use crate::body;
 use crate::error::{Code, Failure};
@@ -29,8 +33,8 @@ pub(crate) async fn guard(State(app): State<Service>, mut request: Request, next
             // A stream keeps its own, and outlives this function.
             request.extensions_mut().insert(visit.clone());
             let response = next.run(request).await;
-            drop(visit);
-            response
+            // The visit lasts until the answer was taken.
+            response.map(|body| Body::new(Visited { body, _visit: visit }))
         }
     };
     if let Some(origin) = foreign {
@@ -38,6 +42,32 @@ pub(crate) async fn guard(State(app): State<Service>, mut request: Request, next
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     }
     response
+}
+
+/// An answer to a visitor.
+struct Visited {
+    body: Body,
+    _visit: Arc<Visit>,
+}
+
+impl HttpBody for Visited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn enter(app: &Service, request: &Request) -> Result<Arc<Visit>, Failure> {

@@ -94,9 +94,15 @@ pub(crate) async fn timeline(
     let answer = on_upload(&app, request, move |app, audio, wanted| {
         let failed = |error: intone::Error| Failure::of_audio(&error);
         let mut stream = app.recognizer.stream_of(audio.sample_rate(), window).map_err(failed)?;
-        let mut readings = Vec::new();
+        // As they will be sent: without what the network decides by, which is hundreds of numbers each.
+        let (mut of_all, mut spans, mut joined) = (Vec::new(), Vec::new(), Spans::default());
+        let mut keep = |readings: Vec<intone::Reading>| {
+            of_all.extend(readings.iter().map(ReadingAnswer::from));
+            let ended = readings.into_iter().filter_map(|reading| joined.push(reading));
+            spans.extend(ended.map(|span| ReadingAnswer::from(&span)));
+        };
         while let Some(samples) = audio.next_chunk().map_err(failed)? {
-            readings.extend(stream.push(samples).map_err(failed)?);
+            keep(stream.push(samples).map_err(failed)?);
             if stream.duration_s() > app.options.limits.duration_s {
                 return Err(audio_too_long(app));
             }
@@ -105,18 +111,15 @@ pub(crate) async fn timeline(
             }
         }
         let (duration_s, window_s, hop_s) = (stream.duration_s(), stream.window_s(), stream.hop_s());
-        readings.extend(stream.finish().map_err(failed)?);
-        let of_all = readings.iter().map(ReadingAnswer::from).collect();
-        let mut joined = Spans::default();
-        let mut spans: Vec<_> = readings.into_iter().filter_map(|reading| joined.push(reading)).collect();
-        spans.extend(joined.finish());
+        keep(stream.finish().map_err(failed)?);
+        spans.extend(joined.finish().iter().map(ReadingAnswer::from));
         Ok(TimelineAnswer {
             labels: app.recognizer.labels().to_vec(),
             duration_s: milliseconds(duration_s),
             window_s,
             hop_s,
             readings: of_all,
-            spans: spans.iter().map(ReadingAnswer::from).collect(),
+            spans,
             warnings: warnings(audio),
         })
     })

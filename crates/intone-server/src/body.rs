@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::header;
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -35,7 +35,7 @@ pub(crate) async fn read(app: &Service, request: Request) -> Result<Upload, Fail
     };
     let bytes = match is_form {
         false => upload.bytes,
-        true => first_file(Request::from_parts(parts, Body::from(upload.bytes))).await?.to_vec(),
+        true => first_file(Request::from_parts(parts, Body::from(upload.bytes))).await?.into(),
     };
     if bytes.is_empty() {
         return Err(Failure::new(Code::BadRequest, "expected a recording as the body, got nothing"));
@@ -106,7 +106,9 @@ pub(crate) async fn discard(app: &Service, mut body: Body) {
 }
 
 /// The first file of a form; if it has none, its first field.
-async fn first_file(request: Request) -> Result<Bytes, Failure> {
+async fn first_file(mut request: Request) -> Result<Bytes, Failure> {
+    // The whole form was read within our own limits.
+    DefaultBodyLimit::disable().apply(&mut request);
     let bad = |error: &dyn std::fmt::Display| {
         Failure::new(Code::BadRequest, format!("the form cannot be read: {error}"))
     };

@@ -15,7 +15,8 @@ use axum::response::Response;
 use axum::{Extension, body::Bytes};
 use intone::{Reading, SampleRate};
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::access::{self, Visit};
 use crate::audio::check_window;
@@ -59,16 +60,22 @@ pub(crate) async fn stream(
     if *app.stopping.borrow() {
         return Err(Failure::new(Code::Stopping, "the service is being stopped"));
     }
-    let permit =
-        app.streams.clone().try_acquire_owned().map_err(|_| Failure::busy("too many streams are open"))?;
     let authorized = access::is_authorized(&headers, app.options.token.as_deref());
+    // Those who have not shown the token yet keep nobody's stream occupied.
+    let places = if authorized { &app.streams } else { &app.strangers };
+    let place = places.clone().try_acquire_owned().map_err(|_| busy())?;
     let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let mut line = Line { socket, app };
-        let result = converse(&mut line, authorized).await;
+        let mut place = place;
+        let result = converse(&mut line, authorized, &mut place).await;
         line.close(result.err().unwrap_or(Farewell::Normal)).await;
-        drop((permit, visit));
+        drop((place, visit));
     }))
+}
+
+fn busy() -> Failure {
+    Failure::busy("too many streams are open")
 }
 
 /// Why a stream ends.
@@ -95,15 +102,29 @@ enum Heard {
     Stop,
 }
 
+/// What a client that is waited for has to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SignOfLife {
+    /// A text or samples: before its hello a client may be anybody.
+    Message,
+    /// A ping will do.
+    AnyFrame,
+}
+
 /// The line to one client.
 struct Line {
     socket: WebSocket,
     app: Service,
 }
 
-async fn converse(line: &mut Line, authorized: bool) -> Result<(), Farewell> {
+/// Talks to a client, from its hello on. A stranger who shows the token gets a `place` among the streams.
+async fn converse(
+    line: &mut Line,
+    authorized: bool,
+    place: &mut OwnedSemaphorePermit,
+) -> Result<(), Farewell> {
     let app = line.app.clone();
-    let hello = match line.hear().await? {
+    let hello = match line.hear(SignOfLife::Message).await? {
         Heard::Text(text) => hello(&text)?,
         Heard::Samples(_) => {
             let message = "expected a hello as text, {\"sample_rate\": 48000}, got binary data";
@@ -112,10 +133,11 @@ async fn converse(line: &mut Line, authorized: bool) -> Result<(), Farewell> {
         Heard::Stop => return Err(stopping().into()),
     };
     let token = app.options.token.as_deref();
-    if !authorized
-        && !hello.token.as_deref().zip(token).is_some_and(|(given, token)| access::same(given, token))
-    {
-        return Err(access::unauthorized().into());
+    if !authorized {
+        if !hello.token.as_deref().zip(token).is_some_and(|(given, token)| access::same(given, token)) {
+            return Err(access::unauthorized().into());
+        }
+        *place = app.streams.clone().try_acquire_owned().map_err(|_| busy())?;
     }
     let query = WindowQuery { window: hello.window, hop: hello.hop, smoothing: hello.smoothing };
     check_window(&app, query.window())?;
@@ -132,7 +154,7 @@ async fn converse(line: &mut Line, authorized: bool) -> Result<(), Farewell> {
         n_readings
     };
     loop {
-        let samples = match line.hear().await? {
+        let samples = match line.hear(SignOfLife::AnyFrame).await? {
             Heard::Samples(bytes) => samples(&bytes, &mut half),
             Heard::Text(text) if text == "end" => break,
             Heard::Text(_) => {
@@ -142,19 +164,23 @@ async fn converse(line: &mut Line, authorized: bool) -> Result<(), Farewell> {
             // What was said so far shall not be lost.
             Heard::Stop => break,
         };
-        let audio_s = samples.len() as f64 / f64::from(hello.sample_rate);
-        let pushed = app.pool.stream(move || {
-            let readings = stream.push(&samples).map_err(|error| Failure::of_audio(&error))?;
-            Ok((stream, readings))
-        });
-        let (back, readings) = pushed.await?;
-        stream = back;
-        count(&readings, audio_s);
-        line.say_readings(&readings).await?;
-        let limit_s = app.options.limits.stream_s;
-        if stream.duration_s() > limit_s {
-            let message = format!("expected at most {limit_s} s of audio, got more");
-            return Err(Failure::new(Code::AudioTooLong, message).into());
+        // A second at a time, however much comes at once: the worker is shared, and a client that is gone is noticed.
+        for piece in samples.chunks(hello.sample_rate.max(1) as usize) {
+            let audio_s = piece.len() as f64 / f64::from(hello.sample_rate);
+            let piece = piece.to_vec();
+            let pushed = app.pool.stream(move || {
+                let readings = stream.push(&piece).map_err(|error| Failure::of_audio(&error))?;
+                Ok((stream, readings))
+            });
+            let (back, readings) = pushed.await?;
+            stream = back;
+            count(&readings, audio_s);
+            line.say_readings(&readings).await?;
+            let limit_s = app.options.limits.stream_s;
+            if stream.duration_s() > limit_s {
+                let message = format!("expected at most {limit_s} s of audio, got more");
+                return Err(Failure::new(Code::AudioTooLong, message).into());
+            }
         }
     }
     let duration_s = milliseconds(stream.duration_s());
@@ -195,14 +221,15 @@ fn samples(bytes: &[u8], half: &mut Option<u8>) -> Vec<f32> {
 
 impl Line {
     /// The next text or samples.
-    async fn hear(&mut self) -> Result<Heard, Farewell> {
+    async fn hear(&mut self, sign: SignOfLife) -> Result<Heard, Farewell> {
         let idle = self.app.options.limits.idle;
+        let mut until = Instant::now() + idle;
         let mut stopping = self.app.stopping.subscribe();
         loop {
             let frame = tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(Heard::Stop),
-                frame = timeout(idle, self.socket.recv()) => frame,
+                frame = timeout_at(until, self.socket.recv()) => frame,
             };
             match frame {
                 Err(_) => {
@@ -211,8 +238,17 @@ impl Line {
                 }
                 Ok(Some(Ok(Frame::Text(text)))) => return Ok(Heard::Text(text.to_string())),
                 Ok(Some(Ok(Frame::Binary(bytes)))) => return Ok(Heard::Samples(bytes)),
-                Ok(Some(Ok(Frame::Ping(_) | Frame::Pong(_)))) => {}
-                Ok(Some(Ok(Frame::Close(_)))) | Ok(None) => return Err(Farewell::Gone),
+                Ok(Some(Ok(Frame::Ping(_) | Frame::Pong(_)))) => {
+                    if sign == SignOfLife::AnyFrame {
+                        until = Instant::now() + idle;
+                    }
+                }
+                Ok(Some(Ok(Frame::Close(_)))) => {
+                    // Receiving once more sends the answer to it.
+                    let _ = timeout(idle, self.socket.recv()).await;
+                    return Err(Farewell::Gone);
+                }
+                Ok(None) => return Err(Farewell::Gone),
                 // Too large a message, or what is no WebSocket any more.
                 Ok(Some(Err(error))) => {
                     return Err(Failure::new(Code::BadRequest, error.to_string()).into());

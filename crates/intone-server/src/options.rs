@@ -21,9 +21,11 @@ pub struct Limits {
     pub per_client: usize,
     /// Time for a body to arrive.
     pub upload: Duration,
-    /// Time for an answer once the body is there, waiting included.
+    /// Time for an answer once the body is there, waiting included. The default, ten minutes, is enough for the longest
+    /// recording on one processor; work that nobody waits for any more ends by itself.
     pub request: Duration,
-    /// Time in which a client must send something: headers, the next part of a body, the next message of a stream.
+    /// Time in which a client must send something: headers, the next part of a body, the next message of a stream; and in
+    /// which it must take some of its answer.
     pub idle: Duration,
     /// Streams at the same time.
     pub streams: usize,
@@ -45,7 +47,7 @@ impl Default for Limits {
             queue: 64,
             per_client: 16,
             upload: Duration::from_secs(120),
-            request: Duration::from_secs(60),
+            request: Duration::from_secs(600),
             idle: Duration::from_secs(15),
             streams: 16,
             stream_s: 12.0 * 3_600.0,

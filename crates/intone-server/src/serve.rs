@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::state::App;
@@ -40,7 +41,10 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
             request.extensions_mut().insert(ConnectInfo(address));
             router.clone().oneshot(request)
         });
-        let connection = http.serve_connection(TokioIo::new(connection), service).with_upgrades();
+        // A client that does not read its answer is gone.
+        let mut connection = TimeoutStream::new(connection);
+        connection.set_write_timeout(Some(limits.idle));
+        let connection = http.serve_connection(TokioIo::new(Box::pin(connection)), service).with_upgrades();
         let mut stopping = app.stopping.subscribe();
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);

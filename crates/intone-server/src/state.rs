@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) room: Arc<Semaphore>,
     /// Streams that may yet be opened.
     pub(crate) streams: Arc<Semaphore>,
+    /// WebSockets that may yet be opened by clients who have not shown the token.
+    pub(crate) strangers: Arc<Semaphore>,
     /// Whether the service is being stopped.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -58,6 +60,8 @@ impl App {
             clients: Clients::new(limits.per_client),
             room: Arc::new(Semaphore::new(room_kib.min(Semaphore::MAX_PERMITS))),
             streams: Arc::new(Semaphore::new(limits.streams)),
+            // More than one address can take.
+            strangers: Arc::new(Semaphore::new(4 * limits.per_client.max(limits.streams))),
             stopping: watch::Sender::new(false),
             recognizer,
             options,

@@ -47,6 +47,11 @@ fn a_recording_is_recognised_as_by_the_library() {
             assert_eq!((reply.status, reply.json()), (StatusCode::OK, want.clone()));
         }
 
+        // More than web frameworks let in by themselves.
+        let long = vec![0; 3 << 20];
+        let reply = ask(&service, form(&[file, ("name=\"other\"; filename=\"long\"", &long)])).await;
+        assert_eq!((reply.status, reply.json()), (StatusCode::OK, want.clone()));
+
         let with = post(&service, "/v1/recognize?embedding=true", bytes).await.json();
         let embedding = with["embedding"].as_array().unwrap();
         assert!(embedding.len() > 1 && embedding.iter().all(Value::is_number));

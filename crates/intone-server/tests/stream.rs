@@ -275,3 +275,71 @@ fn those_who_say_nothing_do_not_keep_others_waiting() {
         assert!(server.stop().await);
     });
 }
+
+#[test]
+fn a_client_that_does_not_take_its_answers_is_gone() {
+    RUNTIME.block_on(async {
+        let idle = Duration::from_millis(300);
+        let server = Server::start(limited(Limits { idle, ..Limits::default() })).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        let requests = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+        // Until both sides' buffers are full; then the line is cut.
+        let sending = async { while client.write_all(&requests).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(30), sending).await.expect("an end");
+        assert!(server.stop().await);
+    });
+}
+
+#[test]
+fn pings_are_no_hello() {
+    RUNTIME.block_on(async {
+        let limits = Limits { idle: Duration::from_millis(500), ..Limits::default() };
+        let server = Server::start(limited(limits)).await;
+        let mut socket = connect(&server).await;
+        let pinging = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                say(&mut socket, Message::Ping(Vec::new().into())).await;
+                if let Ok(Some(Ok(message))) =
+                    tokio::time::timeout(Duration::from_millis(10), socket.next()).await
+                    && let Ok(text) = message.to_text()
+                    && text.contains("error")
+                {
+                    break text.to_owned();
+                }
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(20), pinging).await.expect("an end");
+        assert!(told.contains("client_too_slow"), "{told}");
+    });
+}
+
+#[test]
+fn a_stream_that_the_client_closes_is_closed_in_order() {
+    RUNTIME.block_on(async {
+        let server = Server::start(limited(Limits::default())).await;
+        let mut socket = connect(&server).await;
+        hello(&mut socket, json!({"sample_rate": RATE})).await;
+        hear(&mut socket).await.unwrap();
+        socket.close(None).await.unwrap();
+        let answer = socket.next().await;
+        assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");
+        assert!(server.stop().await);
+    });
+}
+
+#[test]
+fn strangers_do_not_keep_those_with_the_token_out() {
+    RUNTIME.block_on(async {
+        let limits = Limits { streams: 1, ..Limits::default() };
+        let options = Options { token: Some("secret".into()), limits, ..Options::default() };
+        let server = Server::start(app(options)).await;
+        let _strangers = [connect(&server).await, connect(&server).await];
+        let mut socket = connect(&server).await;
+        hello(&mut socket, json!({"sample_rate": RATE, "token": "secret"})).await;
+        assert_eq!(hear(&mut socket).await.unwrap()["type"], "ready");
+        let mut late = connect(&server).await;
+        hello(&mut late, json!({"sample_rate": RATE, "token": "secret"})).await;
+        assert_eq!(hear(&mut late).await.unwrap()["error"]["code"], "busy");
+    });
+}

@@ -74,10 +74,16 @@ export async function show(place, blob, name, model) {
     }
     const answer = await recognize(blob);
     const long = answer.duration_s > model.window.max_s && answer.windows > 1;
-    const course = long ? await timeline(blob) : null;
+    // Without the course over time there is still an answer.
+    let [course, missing] = [null, null];
+    if (long) await timeline(blob).then((it) => (course = it), (error) => (missing = error));
     length.textContent = `${answer.duration_s.toFixed(1)} s`;
     busy.remove();
     fill(card, answer, course, blob, name);
+    if (missing) {
+      const text = `How it changes over time could not be found out: ${missing.message}`;
+      card.append(element("p", { className: "problem", textContent: text }));
+    }
     card.dataset.scores = JSON.stringify(answer.scores);
     return `${name}: ${answer.silence ? "silence" : `${answer.label}, ${percent(answer.scores[answer.label])}`}${answer.uncertain ? ", uncertain" : ""}`;
   } catch (error) {
