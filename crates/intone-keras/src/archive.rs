@@ -21,7 +21,7 @@ const MAX_JSON_BYTES: u64 = 4 << 20;
 
 /// How many times larger than the archive its weights may be. Keras does not compress them, and trained weights hardly get
 /// smaller by it.
-const MAX_INFLATION: u64 = 16;
+const MAX_INFLATION: u64 = 8;
 
 /// What small archives may hold whatever their size, bytes.
 const MIN_LIMIT: u64 = 1 << 20;

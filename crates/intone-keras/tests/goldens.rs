@@ -118,7 +118,7 @@ fn recordings_are_answered_as_the_reference_project_does() {
     let samples = answers.samples("short");
     let mut picture = vec![0.0; 128 * 130];
     let extractor = Extractor::new(&front_end).unwrap();
-    extractor.frames(front_end.trimmed(&samples)).window(&front_end, 0, &mut picture).unwrap();
+    extractor.frames(&front_end.trimmed(&samples)).window(&front_end, 0, &mut picture).unwrap();
     let mean = picture.iter().map(|&x| f64::from(x)).sum::<f64>() / picture.len() as f64;
     let var = picture.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / picture.len() as f64;
     let got: Vec<f32> = picture.iter().map(|&x| ((f64::from(x) - mean) / var.sqrt()) as f32).collect();

@@ -354,7 +354,7 @@ fn labels_must_be_names_and_fit_the_network() {
 
 #[test]
 fn a_confidence_to_be_certain_that_is_no_probability_is_refused() {
-    for confidence in [-0.1, 1.1, 1e39] {
+    for confidence in [-0.1, 1.1, 1e38] {
         let error = refusal_of(|meta| meta["uncertain_below"] = confidence.into());
         assert!(error.to_string().contains("uncertain_below"), "{error}");
     }
@@ -362,10 +362,13 @@ fn a_confidence_to_be_certain_that_is_no_probability_is_refused() {
 
 #[test]
 fn a_temperature_out_of_range_is_refused() {
-    for temperature in [0.0, -1.0, 1e-3, 101.0, 1e39] {
+    for temperature in [0.0, -1.0, 1e-3, 101.0, 1e38] {
         let error = refusal_of(|meta| meta["temperature"] = temperature.into());
         assert!(matches!(error, ModelError::Temperature { .. }), "{temperature}: {error:?}");
     }
+    // Beyond single precision.
+    let error = refusal_of(|meta| meta["temperature"] = 1e39.into());
+    assert!(error.to_string().contains("out of range"), "{error}");
     let mut model = model();
     model.meta.temperature = f32::NAN;
     assert!(model.to_bytes(Precision::F32).is_err());
@@ -401,10 +404,11 @@ fn a_front_end_that_cannot_be_is_refused() {
 
 #[test]
 fn hyperparameters_out_of_range_are_refused() {
-    let cases: [(&str, serde_json::Value); 9] = [
+    let cases: [(&str, serde_json::Value); 10] = [
         ("channels", serde_json::json!([])),
         ("channels", serde_json::json!([32, 64, 128, 0])),
         ("channels", serde_json::json!([32, 64, 128, 1_000_000_000])),
+        ("channels", serde_json::json!([16_384, 64, 128, 256])),
         ("convs_per_block", serde_json::json!([2, 2, 2])),
         ("convs_per_block", serde_json::json!([2, 2, 2, 0])),
         ("dense", serde_json::json!([0])),

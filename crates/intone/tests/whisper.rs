@@ -178,7 +178,12 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
     };
     let whole = serialize(&tensors);
     let ct2 = ctranslate2(&tensors, "WhisperSpec");
+    let twice = ["a", "b"]
+        .map(|name| format!(r#""model.encoder.{name}":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#));
+    let twice = format!("{{{}}}", twice.join(","));
+    let twice = [&(twice.len() as u64).to_le_bytes()[..], twice.as_bytes(), &[0; 8]].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("two tensors in one place", twice, "lies where other tensors do"),
         ("empty", vec![], "only 0 bytes"),
         ("text", b"not a model, whatever the name says".to_vec(), "header claims"),
         ("truncated", whole[..whole.len() - 9].to_vec(), "bytes, but there are"),

@@ -19,7 +19,7 @@ const MAX_VALUES: usize = 1 << 28;
 const MAX_STRING: usize = 16 << 20;
 
 /// How many times larger than their file all datasets together may be. Trained weights hardly get smaller by compression.
-const MAX_INFLATION: usize = 64;
+const MAX_INFLATION: usize = 16;
 
 /// What small files may hold whatever their size, bytes.
 const MIN_LIMIT: usize = 1 << 20;
@@ -56,7 +56,7 @@ impl<'a> Hdf5<'a> {
                 format!("a dataset of the shape {shape:?}; expected at most {MAX_VALUES} values"),
             );
         };
-        self.load(at, n_values.saturating_mul(n))?;
+        self.load(at, n_values.saturating_mul(n.max(size_of::<f32>())))?;
         let mut layout = object.one(kind::LAYOUT, "a layout")?;
         let version = layout.u8()?;
         if !(3..=4).contains(&version) {

@@ -9,7 +9,10 @@ use crate::error::Result;
 /// The most arguments of a call that are looked at; numpy has four.
 const MAX_ARGUMENTS: usize = 8;
 
-/// The most bytes in one call of `_codecs.encode`. numpy's single values have 16.
+/// The most sides of an array; numpy's own limit was 32 for long, and is 64 now.
+const MAX_SIDES: usize = 64;
+
+/// The most bytes in one call that makes others of them. numpy's single values have 16.
 const MAX_ENCODED: usize = 4_096;
 
 /// The longest code of a numpy type.
@@ -382,10 +385,12 @@ impl<'a> Machine<'a> {
                 Ok(Node::Dtype(Dtype::new(code)))
             }
             (Name::Reconstruct, [Node::Name(Name::Ndarray), ..]) => Ok(Node::Array(None)),
-            (Name::Scalar, [Node::Dtype(dtype), Node::Bytes(bytes)]) => match dtype.values(bytes) {
-                Some(mut values) if values.len() == 1 => Ok(values.remove(0)),
-                _ => self.refuse(format!("a numpy value of {} bytes in the type {dtype}", bytes.len())),
-            },
+            (Name::Scalar, [Node::Dtype(dtype), Node::Bytes(bytes)]) if bytes.len() <= MAX_ENCODED => {
+                match dtype.values(bytes) {
+                    Some(mut values) if values.len() == 1 => Ok(values.remove(0)),
+                    _ => self.refuse(format!("a numpy value of {} bytes in the type {dtype}", bytes.len())),
+                }
+            }
             (
                 Name::FromBuffer,
                 [Node::Bytes(_), Node::Dtype(dtype), Node::List(shape), Node::Text(order)],
@@ -399,6 +404,9 @@ impl<'a> Machine<'a> {
     }
 
     fn shape(&self, ids: &[Id]) -> Result<Vec<usize>> {
+        if ids.len() > MAX_SIDES {
+            return self.refuse(format!("an array of {} sides, of at most {MAX_SIDES}", ids.len()));
+        }
         let side = |&id: &Id| match self.nodes[id] {
             Node::Int(n) => usize::try_from(n).ok(),
             _ => None,

@@ -100,6 +100,22 @@ fn small_pickles_do_not_become_large_values() {
     texts.extend(b"h\x00".repeat(1_000));
     texts.push(b'e');
     assert!(error(&pickle(&texts)).contains("more than 65536 values"));
+    // An array of as many sides as there is room for, with one value in it.
+    let sides = [
+        b"cnumpy.core.numeric\n_frombuffer\n(C\x01\x01cnumpy\ndtype\nX\x02\0\0\0i1\x85R(K\x01".as_slice(),
+        &b"2".repeat(900_000),
+        b"tX\x01\0\0\0CtR",
+    ];
+    assert!(error(&pickle(&sides.concat())).contains("an array of 900001 sides"));
+    // One text of numpy's, made again and again.
+    let text = [
+        b"cnumpy.core.multiarray\nscalar\nq\x00(cnumpy\ndtype\nX\x07\0\0\0S500000\x85RB".as_slice(),
+        &500_000u32.to_le_bytes(),
+        &[b'a'; 500_000],
+        b"tq\x01",
+        &b"0h\x00h\x01R".repeat(10),
+    ];
+    assert!(error(&pickle(&text.concat())).contains("other arguments"));
     // An array that claims more than it has.
     let array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01J\xff\xff\xff\x7f\x85\
         cnumpy\ndtype\nX\x02\0\0\0O8\x89\x88\x87R\x89]Natb";

@@ -172,7 +172,16 @@ impl ChainConfig {
         within("n_frames", self.n_frames, 1, MAX_WIDTH)?;
         within("n_classes", self.n_classes, 1, MAX_LABELS)?;
         within("number of layers", self.layers.len(), 1, MAX_CHAIN)?;
-        self.sizes()?;
+        let (mut before, mut n_weights) = (1, 0usize);
+        for (layer, size) in self.layers.iter().zip(self.sizes()?) {
+            if let ChainLayer::Conv { channels, kernel, .. } = layer {
+                n_weights += kernel[0] * kernel[1] * filled(before) * filled(*channels);
+            }
+            if let Size::Picture { channels, .. } = size {
+                before = channels;
+            }
+        }
+        within("weights of all convolutions, filled up to blocks of channels", n_weights, 0, MAX_VALUES)?;
         match self.layers.last() {
             Some(ChainLayer::Dense { width }) => same("width of the last layer", self.n_classes, *width),
             other => Err(ModelError::Architecture {
@@ -413,6 +422,13 @@ mod tests {
             (with(6, dense(4)), "width of the last layer: expected 3, got 4"),
             (with(6, ChainLayer::Affine), "the last layer: expected dense, got affine"),
             (chain(Vec::new()), "number of layers"),
+            (
+                // Nine thousand weights each, which fill up to a thousand times as many.
+                chain(
+                    [vec![conv(1, 90, 1, Padding::Same); 300], vec![ChainLayer::Flatten, dense(3)]].concat(),
+                ),
+                "weights of all convolutions",
+            ),
             (chain(vec![ChainLayer::Flatten; MAX_CHAIN + 1]), "number of layers"),
             (ChainConfig { n_mels: 0, ..small() }, "n_mels"),
             (ChainConfig { n_frames: usize::MAX, ..small() }, "n_frames"),

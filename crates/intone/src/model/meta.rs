@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::chain::MAX_VALUES;
 use super::{ChainConfig, ModelError};
 use crate::features::FrontEnd;
 
@@ -195,7 +196,14 @@ impl VggConfig {
         // Every block halves the picture, and something must be left of it.
         let smallest = 1usize.checked_shl(n_blocks as u32).unwrap_or(usize::MAX);
         within("n_mels", self.n_mels, smallest, MAX_WIDTH)?;
-        within("n_frames", self.n_frames, smallest, MAX_WIDTH)
+        within("n_frames", self.n_frames, smallest, MAX_WIDTH)?;
+        let (mut height, mut width) = (self.n_mels, self.n_frames);
+        for &c in &self.channels {
+            let n_values = height.saturating_mul(width).saturating_mul(c.next_multiple_of(32));
+            within("values in a block", n_values, 1, MAX_VALUES)?;
+            (height, width) = (height / 2, width / 2);
+        }
+        Ok(())
     }
 }
 

@@ -285,6 +285,7 @@ fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeM
         serde_json::from_slice(&header).map_err(|error| ModelError::Header(error.to_string()))?;
     let mut tensors = BTreeMap::new();
     let mut stranger = None;
+    let mut n_left = n_file - n_before;
     for (name, info) in header.tensors {
         let Some(short) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) else {
             let is_decoder =
@@ -299,6 +300,10 @@ fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeM
         if from > to || end > n_file {
             return Err(ModelError::Length { expected: end, actual: n_file }.into());
         }
+        // Tensors that share bytes could be many times larger together than their file.
+        n_left = n_left
+            .checked_sub((to - from) as u64)
+            .ok_or_else(|| ModelError::Layout(format!("`{name}` lies where other tensors do")))?;
         let dtype = format!("{:?}", info.dtype);
         let n = count(&name, &info.shape)?;
         let width = if info.dtype == Dtype::F32 { 4 } else { 2 };
