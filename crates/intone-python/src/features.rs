@@ -6,7 +6,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
 use crate::error::{exception, out_of_range};
-use crate::{samples, threads};
+use crate::{arguments, samples, threads};
 
 /// Log-mel frames of a whole recording, float32, ``[n_mels, n_frames]``, the lowest band first.
 ///
@@ -23,15 +23,15 @@ use crate::{samples, threads};
 /// Raises:
 ///     IntoneError: Where the samples, the rate or the front end are not as above.
 #[pyfunction]
-#[pyo3(signature = (samples, rate, *, front_end = "reference", trim_db = None))]
+#[pyo3(signature = (samples, rate, *, front_end = "reference".to_owned(), trim_db = None), text_signature = "(samples, rate, *, front_end='reference', trim_db=None)")]
 pub(crate) fn log_mel<'py>(
     py: Python<'py>,
     samples: &Bound<'py, PyAny>,
     rate: &Bound<'py, PyAny>,
-    front_end: &str,
-    trim_db: Option<f32>,
+    #[pyo3(from_py_with = arguments::front_end)] front_end: String,
+    #[pyo3(from_py_with = arguments::optional_decibels)] trim_db: Option<f32>,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-    let front_end = match front_end {
+    let front_end = match front_end.as_str() {
         "reference" => FrontEnd::reference(),
         "whisper" => FrontEnd::whisper(),
         other => return Err(out_of_range(py, "front_end", "reference or whisper", other)),
@@ -42,7 +42,7 @@ pub(crate) fn log_mel<'py>(
     let samples = samples::mono(samples)?;
     let log_mel = threads::run(py, move |_| {
         let audio = Audio::new(samples, rate)?.resample(intone::SampleRate(front_end.sample_rate_hz))?;
-        Ok(extractor.log_mel(front_end.trimmed(audio.samples())))
+        Ok(extractor.log_mel(&front_end.trimmed(audio.samples())))
     })?;
     let shape = [log_mel.n_mels(), log_mel.n_frames()];
     PyArray1::from_vec(py, log_mel.into_data()).reshape(shape)

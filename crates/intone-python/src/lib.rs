@@ -5,6 +5,7 @@
 //! released, and Ctrl-C ends the waiting for it.
 
 mod answers;
+mod arguments;
 mod batch;
 mod error;
 mod features;

@@ -11,7 +11,7 @@ use crate::answers::{Answer, readings_to_python};
 use crate::error::{Failure, exception, refused, wrong_type};
 use crate::source::Source;
 use crate::stream::Stream;
-use crate::{batch, samples, threads};
+use crate::{arguments, batch, samples, threads};
 
 /// A trained model, ready to recognise.
 ///
@@ -116,7 +116,7 @@ impl Recognizer {
     fn recognize_batch<'py>(
         &self,
         recordings: &Bound<'py, PyAny>,
-        workers: Option<i64>,
+        #[pyo3(from_py_with = arguments::workers)] workers: Option<i64>,
         classes: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = recordings.py();
@@ -150,10 +150,10 @@ impl Recognizer {
     fn timeline<'py>(
         &self,
         recording: &Bound<'py, PyAny>,
-        window_s: Option<f64>,
-        hop_s: Option<f64>,
-        smoothing_s: f64,
-        spans: bool,
+        #[pyo3(from_py_with = arguments::optional_seconds)] window_s: Option<f64>,
+        #[pyo3(from_py_with = arguments::optional_seconds)] hop_s: Option<f64>,
+        #[pyo3(from_py_with = arguments::seconds)] smoothing_s: f64,
+        #[pyo3(from_py_with = arguments::spans)] spans: bool,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = recording.py();
         let source = Source::of(recording)?;
@@ -189,9 +189,9 @@ impl Recognizer {
     fn stream(
         &self,
         rate: &Bound<'_, PyAny>,
-        window_s: Option<f64>,
-        hop_s: Option<f64>,
-        smoothing_s: f64,
+        #[pyo3(from_py_with = arguments::optional_seconds)] window_s: Option<f64>,
+        #[pyo3(from_py_with = arguments::optional_seconds)] hop_s: Option<f64>,
+        #[pyo3(from_py_with = arguments::seconds)] smoothing_s: f64,
     ) -> PyResult<Stream> {
         let window = window(window_s, hop_s, smoothing_s);
         let stream = self.recognizer.stream_of(samples::sample_rate(rate)?, window);

@@ -69,7 +69,10 @@ impl Source {
     /// What is wrong with the recording; [`Failure::Stopped`] where `stop` was set on the way.
     pub(crate) fn recognize(self, recognizer: &Recognizer, stop: &AtomicBool) -> Result<Answer, Failure> {
         match self.open()? {
-            Sound::Audio(audio) => Ok(Answer { scores: recognizer.recognize(&audio)?, warnings: Vec::new() }),
+            Sound::Audio(audio) => {
+                let scores = recognizer.recognize_audio_while(&audio, |_| !stop.load(Ordering::Relaxed))?;
+                Ok(Answer { scores: scores.ok_or(Failure::Stopped)?, warnings: Vec::new() })
+            }
             Sound::Stream(mut stream) => {
                 let scores = recognizer.recognize_while(&mut stream, |_| !stop.load(Ordering::Relaxed))?;
                 let warnings = stream.warnings().iter().map(ToString::to_string).collect();

@@ -136,3 +136,25 @@ def test_the_last_byte_of_a_file_is_no_danger(recognizer):
     content = SAMPLES[0].read_bytes()[:4_000]
     answers = recognizer.recognize_batch([content[:n] for n in range(0, 4_000, 7)])
     assert {type(answer) for answer in answers} <= {intone.Recognition, intone.AudioError}
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda r: r.recognize_batch([], workers=2.0), "workers: expected a whole number, got float"),
+    (lambda r: r.recognize_batch([], workers="2"), "workers: expected a whole number, got str"),
+    (lambda r: r.timeline(SAMPLES[0], window_s="3"), "a time: expected a number of seconds, got str"),
+    (lambda r: r.timeline(SAMPLES[0], smoothing_s=None), "a time: expected a number of seconds, got NoneType"),
+    (lambda r: r.timeline(SAMPLES[0], spans="yes"), "spans: expected True or False, got str"),
+    (lambda r: r.stream(RATE, hop_s=[1]), "a time: expected a number of seconds, got list"),
+    (lambda r: intone.log_mel(ONES, RATE, front_end=None), "front_end: expected reference or whisper, got NoneType"),
+    (lambda r: intone.log_mel(ONES, RATE, trim_db="30"), "trim_db: expected a number of dB, got str"),
+])
+def test_arguments_of_another_type(recognizer, call, message):
+    with pytest.raises(intone.ArgumentError) as error:
+        call(recognizer)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("workers", [2**70, -(2**70), 0])
+def test_numbers_of_workers_that_cannot_be(recognizer, workers):
+    with pytest.raises(intone.IntoneError, match="^workers: expected 1 to 1024, got "):
+        recognizer.recognize_batch([], workers=workers)

@@ -164,4 +164,6 @@ def test_a_forked_process_can_go_on(recognizer):
 
 def test_errors_can_be_pickled():
     error = intone.FileError("gone")
-    assert str(pickle.loads(pickle.dumps(error))) == "gone"
+    error.errno, error.filename = 2, "gone.wav"
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.errno, again.filename) == ("gone", 2, "gone.wav")

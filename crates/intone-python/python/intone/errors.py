@@ -3,6 +3,8 @@
 Every error is an :class:`IntoneError`, and so a ``ValueError``.
 """
 
+from typing import Any
+
 
 class IntoneError(ValueError):
     """Something cannot be done as it was asked for; the message says what was expected and what came."""
@@ -21,6 +23,10 @@ class FileError(IntoneError, OSError):
 
     # Not the words that OSError would make of the two.
     __str__ = ValueError.__str__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError keeps these where pickling does not look.
+        return type(self), self.args, {**self.__dict__, "errno": self.errno, "filename": self.filename}
 
 
 class ArgumentError(IntoneError, TypeError):
