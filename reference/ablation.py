@@ -27,7 +27,7 @@ RUNS = {
     "recipe": ([], "the recipe"),
     "recipe-seed-2": (["seed=2"], "the recipe, another seed"),
     "recipe-seed-3": (["seed=3"], "the recipe, another seed"),
-    "frozen": (["training.max_epochs=8"], "the head alone: the encoder as it was published"),
+    "frozen": (["model.frozen_epochs=8", "training.max_epochs=8"], "the head alone: the encoder as it was published"),
     "three-blocks": (["model.n_blocks=3"], "without the last block"),
     "head-not-first": (["model.frozen_epochs=0"], "head and encoder from the first step on"),
     "single-precision": (["model.products=f32"], "matrix products in single precision"),

@@ -27,7 +27,7 @@ BEGIN, END = "<!-- protocols: written by reference/protocols.py -->\n", "<!-- en
 # name: (what it is, configuration, settings over it)
 NETWORKS = {
     "encoder": ("Whisper's encoder, fine-tuned with its head", "configs/whisper-tiny.toml", []),
-    "head": ("Whisper's encoder, its head alone trained", "configs/whisper-tiny.toml", ["training.max_epochs=8"]),
+    "head": ("Whisper's encoder, its head alone trained", "configs/whisper-tiny.toml", ["model.frozen_epochs=8", "training.max_epochs=8"]),
     "cnn": ("the reference CNN", "configs/vgg.toml", []),
 }
 # protocol: (what it tests, whether it goes on without the speakers that are kept from this project)

@@ -1,5 +1,6 @@
 //! `intone cross-validate`: all folds of a protocol, trained and tested, and one report.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -73,18 +74,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         note("stopped; the same command goes on from there");
         return Ok(ExitCode::FAILURE);
     };
-    let mut absent: Vec<String> = Vec::new();
+    let mut absent: BTreeSet<String> = BTreeSet::new();
     for fold in args.protocol.folds(&corpus)? {
-        absent.extend(fold.absent_speakers(Part::Test, &corpus));
+        absent.extend(Part::ALL.into_iter().flat_map(|part| fold.absent_speakers(part, &corpus)));
     }
-    let partial = if args.partial { " --partial" } else { "" };
     let evaluation = Evaluation {
-        protocol: named(&args.protocol.to_string(), &absent),
+        protocol: named(&args.protocol.to_string(), &Vec::from_iter(absent)),
         part: "test".to_owned(),
-        command: format!(
-            "intone cross-validate CONFIG --data DIR --protocol {}{partial} --out RUN",
-            args.protocol
-        ),
+        command: args.command(),
         checks,
         excluded: report::excluded(&corpus),
         ..Evaluation::default()
@@ -95,6 +92,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     writeln!(out, "\n{}", run.join("report.html").display())?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// The command that does the same again.
+    fn command(&self) -> String {
+        let flags = [(self.partial, " --partial"), (self.missing_classes, " --missing-classes")];
+        let flags: String = flags.into_iter().filter_map(|(given, flag)| given.then_some(flag)).collect();
+        let (recipe, protocol) = (self.experiment.recipe(), &self.protocol);
+        format!("intone cross-validate {recipe} --data DIR --protocol {protocol}{flags} --out RUN")
+    }
 }
 
 fn line(result: &FoldResult) -> String {

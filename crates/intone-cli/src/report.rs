@@ -78,15 +78,13 @@ fn compare(inputs: &[Input], args: &Args, out: &mut impl Write) -> anyhow::Resul
     }
     for difference in &comparison.differences {
         let uar = difference.uar;
-        writeln!(
-            out,
-            "{} less {}: UAR {:+.1} points [{:+.1}, {:+.1}]",
-            crate::terminal::printable(&difference.name),
-            crate::terminal::printable(&difference.less),
-            100.0 * uar.value,
-            100.0 * uar.low,
-            100.0 * uar.high
-        )?;
+        let (name, less) = (&difference.name, &difference.less);
+        let (name, less) = (crate::terminal::printable(name), crate::terminal::printable(less));
+        write!(out, "{name} less {less}: UAR {:+.1} points", 100.0 * uar.value)?;
+        match uar.has_interval() {
+            true => writeln!(out, " [{:+.1}, {:+.1}]", 100.0 * uar.low, 100.0 * uar.high)?,
+            false => writeln!(out)?,
+        }
     }
     if let Some(dir) = args.out.as_deref() {
         report::write_comparison(&comparison, Path::new(dir))?;

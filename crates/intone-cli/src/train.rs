@@ -74,6 +74,12 @@ impl Experiment {
         Ok((Config::load(&self.config, &self.settings)?, crate::data::read(&self.data)?))
     }
 
+    /// The configuration and what overrides it, as they were given.
+    pub(crate) fn recipe(&self) -> String {
+        let config = self.config.display().to_string();
+        std::iter::once(&config).chain(&self.settings).map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
     /// Where a run happens.
     pub(crate) fn options(&self, resume: bool, test: bool) -> RunOptions {
         let device = self.device.device();

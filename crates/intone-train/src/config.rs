@@ -101,7 +101,7 @@ pub struct TrainingConfig {
     pub learning_rate: f64,
     /// How the step sizes change over the epochs.
     pub schedule: Schedule,
-    /// The first steps, over which the step sizes rise from nothing.
+    /// The first steps, over which the step sizes rise from nothing: at most an eighth of all, or of each phase's.
     pub warmup_steps: usize,
     /// How much of itself a weight loses in a step, in units of the step size (AdamW; Loshchilov and Hutter 2019).
     pub weight_decay: f64,
@@ -119,7 +119,8 @@ pub struct TrainingConfig {
     pub corpus_balance: f64,
     /// Training ends after this many epochs.
     pub max_epochs: usize,
-    /// Training ends when the validation accuracy has not risen for this many epochs.
+    /// Training ends when the validation accuracy has not risen for this many epochs; those in which a head is trained alone
+    /// first do not count.
     pub patience: usize,
 }
 

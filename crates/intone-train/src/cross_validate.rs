@@ -94,7 +94,7 @@ pub fn plan(
     let mut planned: Vec<Planned> = Vec::new();
     let mut tested: BTreeMap<String, String> = BTreeMap::new();
     for (index, protocol) in family.folds(corpus)?.into_iter().enumerate() {
-        for part in [Part::Test, Part::Train] {
+        for part in [Part::Test, Part::Train, Part::Validation] {
             let absent = protocol.absent_speakers(part, corpus);
             if !partial && !absent.is_empty() {
                 return Err(Error::Empty(format!(
@@ -109,10 +109,16 @@ pub fn plan(
         if partial && split.test().is_empty() {
             continue;
         }
-        split = match split.validation().is_empty() {
-            true => split.with_validation(VALIDATION_ONE_IN.min(n_train_speakers(&protocol, corpus)?), 0)?,
-            false => split,
-        };
+        if split.validation().is_empty() {
+            let n_speakers = split.speakers(Part::Train).len();
+            if n_speakers < 2 {
+                return Err(Error::Empty(format!(
+                    "split protocol '{protocol}': expected two or more speakers in the train part, one of whom becomes the \
+                     validation part, got {n_speakers}"
+                )));
+            }
+            split = split.with_validation(VALIDATION_ONE_IN.min(n_speakers), 0)?;
+        }
         if let Some(part) = Part::ALL.into_iter().find(|&part| split.part(part).is_empty()) {
             return Err(Error::Empty(format!("split protocol '{protocol}': no clips in the {part} part")));
         }
@@ -129,10 +135,6 @@ pub fn plan(
         true => Err(Error::Empty(format!("split protocol '{family}': no fold has test clips"))),
         false => Ok(planned),
     }
-}
-
-fn n_train_speakers(protocol: &Protocol, corpus: &Corpus) -> Result<usize> {
-    Ok(protocol.sides(corpus)?.speakers(Part::Train).len())
 }
 
 /// Trains and tests every fold that is not done yet, and reports on all together. `None` when `stop` was set: the same

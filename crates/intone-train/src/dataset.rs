@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// First bytes of a cached file: what it is, and the version of the way from audio to features. To be raised when
 /// that way changes in any bit.
-const MAGIC: &[u8; 8] = b"INTONEF1";
+const MAGIC: &[u8; 8] = b"INTONEF2";
 
 /// How many unreadable files an error names.
 const MAX_NAMED: usize = 10;
@@ -92,7 +92,7 @@ fn each_clip<T: Send>(
 fn decode(path: &Path, front_end: &FrontEnd) -> Result<Vec<f32>> {
     let audio = Audio::open(path).and_then(|audio| audio.resample(SampleRate(front_end.sample_rate_hz)));
     let audio = audio.map_err(|error| error.in_file(path))?;
-    Ok(front_end.trimmed(audio.samples()).to_vec())
+    Ok(front_end.trimmed(audio.samples()))
 }
 
 fn cache_path(dir: &Path, clip: &Clip, front_end: &FrontEnd) -> PathBuf {

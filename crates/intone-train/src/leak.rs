@@ -27,7 +27,7 @@ pub struct Heard {
 /// What a model heard: from the `split.csv` beside it, which a training leaves, or from the protocol that its file names.
 ///
 /// # Errors
-/// A `split.csv` that cannot be read, or data that the model's protocol cannot split.
+/// A `split.csv` that cannot be read.
 pub fn heard(origin: &Provenance, split_file: Option<&Path>, corpus: &Corpus) -> Result<Heard> {
     if let Some(path) = split_file {
         let rows = read_csv(path)?;
@@ -51,9 +51,14 @@ pub fn heard(origin: &Provenance, split_file: Option<&Path>, corpus: &Corpus) ->
     let Ok(protocol) = origin.protocol.parse::<Protocol>() else {
         return Ok(unknown("its file names a split that this program does not know"));
     };
-    // These deal the speakers of the data at hand: other data, other sides.
-    let dealt = matches!(protocol, Protocol::BySpeaker { .. } | Protocol::SentenceAndSpeaker { .. });
-    let split = protocol.sides(corpus)?;
+    // The sides of these are a matter of the data at hand: other data, other sides.
+    let dealt = matches!(
+        protocol,
+        Protocol::BySpeaker { .. } | Protocol::SentenceAndSpeaker { .. } | Protocol::Manifest
+    );
+    let Ok(split) = protocol.sides(corpus) else {
+        return Ok(unknown("the data at hand lack some of what its split takes apart"));
+    };
     if dealt && split_hash(&split) != origin.split_hash {
         return Ok(unknown("it was trained on other data, whose speakers were dealt otherwise"));
     }

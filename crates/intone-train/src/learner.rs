@@ -117,6 +117,11 @@ impl Learner {
         matches!(self.network, Network::Vgg { .. })
     }
 
+    /// Whether there is an encoder to be [frozen](Learner::freeze).
+    pub fn has_encoder(&self) -> bool {
+        matches!(self.network, Network::Encoder { .. })
+    }
+
     /// Begins a phase of training with what the last one has learned and an optimiser that remembers nothing.
     pub fn begin_phase(&mut self) {
         let Optimizer { average, .. } = std::mem::take(&mut self.optimizer);

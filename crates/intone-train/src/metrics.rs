@@ -188,7 +188,17 @@ impl Tally {
         mean((0..N_CLASSES).filter_map(|class| self.recall(class)))
     }
 
-    /// The mean of the F1 of the classes that are truth or answer.
+    /// The mean, over the classes that occur in both, of this recall less the other.
+    pub fn uar_less(&self, other: &Tally) -> Option<f64> {
+        mean((0..N_CLASSES).filter_map(|class| Some(self.recall(class)? - other.recall(class)?)))
+    }
+
+    /// The mean of the F1 of the classes that occur.
+    pub fn macro_f1_of_truths(&self) -> Option<f64> {
+        mean((0..N_CLASSES).filter(|&class| self.n_of(class) > 0.0).filter_map(|class| self.f1(class)))
+    }
+
+    /// The mean of the F1 of the classes that are truth or answer, as scikit-learn's.
     pub fn macro_f1(&self) -> Option<f64> {
         mean((0..N_CLASSES).filter_map(|class| self.f1(class)))
     }

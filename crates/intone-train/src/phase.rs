@@ -4,6 +4,9 @@ use std::ops::RangeInclusive;
 
 use crate::config::{Config, ModelConfig, Schedule};
 
+/// A warm-up takes at most one of so many steps of its phase.
+const MIN_PHASE_IN_WARMUPS: f64 = 8.0;
+
 /// A part of a run in which the same parameters move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phase {
@@ -14,12 +17,17 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// The phase that an epoch belongs to.
-    pub fn of(config: &Config, epoch: usize) -> Phase {
-        let frozen_epochs = match &config.model {
+    /// The last epoch in which the head alone moves; 0 where there is none.
+    pub fn last_frozen(config: &Config) -> usize {
+        match &config.model {
             ModelConfig::Vgg { .. } => 0,
             ModelConfig::Encoder(model) => model.frozen_epochs.min(config.training.max_epochs),
-        };
+        }
+    }
+
+    /// The phase that an epoch belongs to.
+    pub fn of(config: &Config, epoch: usize) -> Phase {
+        let frozen_epochs = Phase::last_frozen(config);
         if epoch <= frozen_epochs {
             Phase { frozen: true, epochs: 1..=frozen_epochs }
         } else {
@@ -31,6 +39,9 @@ impl Phase {
     pub fn factor(&self, config: &Config, epoch: usize, step: usize, n_steps: usize) -> f64 {
         let done = (epoch.saturating_sub(*self.epochs.start()) * n_steps + step) as f64;
         let n_epochs = self.epochs.end() + 1 - self.epochs.start();
+        // With few clips the schedule would be over before the warm-up is.
+        let longest_warmup = (n_epochs * n_steps) as f64 / MIN_PHASE_IN_WARMUPS;
+        let warmup = (config.training.warmup_steps as f64).min(longest_warmup);
         let share = match config.training.schedule {
             Schedule::Constant => 1.0,
             Schedule::Cosine => {
@@ -38,7 +49,7 @@ impl Phase {
                 0.5 + 0.5 * (std::f64::consts::PI * progress).cos()
             }
         };
-        share * ((done + 1.0) / (config.training.warmup_steps as f64 + 1.0)).min(1.0)
+        share * ((done + 1.0) / (warmup + 1.0)).min(1.0)
     }
 
     /// The step size of the parameter with this name, at its largest.
@@ -91,6 +102,11 @@ mod tests {
         config.training.schedule = Schedule::Constant;
         let rising: Vec<f64> = (0..6).map(|step| factor(&config, 5, step)).collect();
         assert_eq!(rising, [0.2, 0.4, 0.6, 0.8, 1.0, 1.0]);
+        // A phase of 48 steps warms up in six at most.
+        config.training.warmup_steps = 1_000;
+        let rising: Vec<f64> = (0..8).map(|step| factor(&config, 5, step)).collect();
+        assert_eq!(rising[..6], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|step| step / 7.0));
+        assert_eq!(rising[6..], [1.0, 1.0]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ use crate::provenance::{self, Results};
 use crate::random::{Purpose, stream};
 use crate::run_log::{Epoch, RunLog};
 use crate::split::{Part, Split};
-use crate::training_set::{Batch, Sounds, TrainingSet};
+use crate::training_set::{Batch, Draw, Sounds, TrainingSet};
 
 /// Training clips that the statistics of batch normalisation are taken from after each epoch.
 const STATISTICS_CLIPS: usize = 1024;
@@ -148,12 +148,15 @@ pub fn train(
         if state.batch == 0 && state.epoch == *phase.epochs.start() {
             learner.begin_phase();
         }
-        if phase.frozen && frozen.is_empty() {
+        // The head's input is put on one scale first, whatever moves then.
+        let begins = (state.epoch, state.batch) == (1, 0) && learner.has_encoder();
+        if begins || phase.frozen && frozen.is_empty() {
             frozen = freeze(&learner, &set, progress)?;
-            if (state.epoch, state.batch) == (1, 0) {
+            if begins {
                 learner.standardise(&frozen);
             }
-        } else if !phase.frozen {
+        }
+        if !phase.frozen {
             frozen = Vec::new();
         }
         let order = set.order(state.epoch);
@@ -163,16 +166,16 @@ pub fn train(
                 return Ok(Outcome::Interrupted { epoch: state.epoch });
             }
             let started = Instant::now();
-            let clips = order.chunks(batch_size).nth(state.batch).unwrap_or_default();
+            let draws = order.chunks(batch_size).nth(state.batch).unwrap_or_default();
             let factor = phase.factor(config, state.epoch, state.batch, n_batches);
             let seed =
                 stream(config.seed, Purpose::Dropout, state.epoch as u64, state.batch as u64).next_u64();
             let step = if phase.frozen {
-                let inputs: Vec<&FrozenClip> = clips.iter().map(|&clip| &frozen[clip]).collect();
-                let targets: Vec<_> = clips.iter().map(|&clip| set.target(clip)).collect();
+                let inputs: Vec<&FrozenClip> = draws.iter().map(|draw| &frozen[draw.clip]).collect();
+                let targets: Vec<_> = draws.iter().map(|draw| set.target(draw.clip)).collect();
                 learner.step(Inputs::Frozen(&inputs), &targets, &phase, factor, seed)
             } else {
-                let Batch { windows, targets } = set.batch(state.epoch, clips)?;
+                let Batch { windows, targets } = set.batch(state.epoch, draws)?;
                 learner.step(Inputs::Windows(&windows), &targets, &phase, factor, seed)
             };
             if !step.loss.is_finite() {
@@ -180,8 +183,8 @@ pub fn train(
             }
             state.batch += 1;
             state.n_right += step.n_right;
-            state.n_seen += clips.len();
-            state.loss_sum += step.loss * clips.len() as f64;
+            state.n_seen += draws.len();
+            state.loss_sum += step.loss * draws.len() as f64;
             state.seconds += started.elapsed().as_secs_f64();
             let loss = state.loss_sum / state.n_seen as f64;
             progress(Progress::Step { epoch: state.epoch, done: state.batch, total: n_batches, loss });
@@ -189,7 +192,8 @@ pub fn train(
         let started = Instant::now();
         let n_plain = if learner.has_statistics() { STATISTICS_CLIPS.div_ceil(batch_size) } else { 0 };
         let plain = order.chunks_exact(batch_size).take(n_plain);
-        let plain: Result<Vec<_>> = plain.map(|clips| set.plain(state.epoch, clips)).collect();
+        let clips = |draws: &[Draw]| draws.iter().map(|draw| draw.clip).collect::<Vec<_>>();
+        let plain: Result<Vec<_>> = plain.map(|draws| set.plain(state.epoch, &clips(draws))).collect();
         let file = run.model_file(learner.result(plain?));
         let predictions = run.evaluate(&file, split.validation(), &validation_frames)?;
         let scores = score(&predictions, config.seed)?;
@@ -237,9 +241,10 @@ fn is_over(state: &State, config: &Config) -> bool {
     epochs_left(state, config) == 0
 }
 
-/// Epochs that remain if none of them is better than the best so far.
+/// Epochs that remain if none of them is better than the best so far. Patience begins when the whole network moves.
 fn epochs_left(state: &State, config: &Config) -> usize {
-    let last = state.best.map_or(usize::MAX, |best| best.epoch.saturating_add(config.training.patience));
+    let from = |best: Best| best.epoch.max(Phase::last_frozen(config));
+    let last = state.best.map_or(usize::MAX, |best| from(best).saturating_add(config.training.patience));
     (last.min(config.training.max_epochs) + 1).saturating_sub(state.epoch)
 }
 

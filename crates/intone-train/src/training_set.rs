@@ -45,6 +45,22 @@ pub struct Batch {
     pub targets: Vec<[f32; N_CLASSES]>,
 }
 
+/// A clip that an epoch takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// Which one.
+    pub clip: usize,
+    /// How many times the same epoch takes it besides, counted as earlier ones: no two draws of a clip are augmented alike.
+    pub round: usize,
+}
+
+impl Draw {
+    /// What tells the draw from all others of its epoch.
+    fn key(self) -> u64 {
+        (self.round as u64) << 32 | self.clip as u64
+    }
+}
+
 impl TrainingSet {
     /// The clips, and what is known of each.
     ///
@@ -84,7 +100,7 @@ impl TrainingSet {
 
     /// The clips of an epoch, in random order: as many as there are, from each corpus as
     /// [`corpus_balance`](crate::config::TrainingConfig::corpus_balance) says.
-    pub fn order(&self, epoch: usize) -> Vec<usize> {
+    pub fn order(&self, epoch: usize) -> Vec<Draw> {
         let (seed, epoch) = (self.config.seed, epoch as u64);
         let weight =
             |clips: &Vec<usize>| (clips.len() as f64).powf(1.0 - self.config.training.corpus_balance);
@@ -102,21 +118,22 @@ impl TrainingSet {
                 }
                 let place = (corpus as u64 + 1) << 32 | round;
                 let order = permutation(clips.len(), &mut stream(seed, Purpose::Order, epoch, place));
-                drawn.extend(order[..n].iter().map(|&i| clips[i]));
+                drawn.extend(order[..n].iter().map(|&i| Draw { clip: clips[i], round: round as usize }));
             }
         }
         let order = permutation(drawn.len(), &mut stream(seed, Purpose::Order, epoch, 0));
         order.into_iter().map(|i| drawn[i]).collect()
     }
 
-    /// The augmented windows of these clips. Clips that are longer than a window are cut at random. The same epoch and
-    /// clips give the same batch.
+    /// The augmented windows of these clips. Clips that are longer than a window are cut at random. The same draws of the
+    /// same epoch give the same batch.
     ///
     /// # Errors
     /// None for sounds that fit the front end.
-    pub fn batch(&self, epoch: usize, clips: &[usize]) -> Result<Batch> {
-        let windows = clips.par_iter().map(|&clip| {
-            let mut rng = stream(self.config.seed, Purpose::Augment, epoch as u64, clip as u64);
+    pub fn batch(&self, epoch: usize, draws: &[Draw]) -> Result<Batch> {
+        let windows = draws.par_iter().map(|&draw| {
+            let clip = draw.clip;
+            let mut rng = stream(self.config.seed, Purpose::Augment, epoch as u64, draw.key());
             let mut window = match &self.sounds {
                 Sounds::Frames(frames) => self.cut(&frames[clip], &mut rng)?,
                 Sounds::Audio(audio) => {
@@ -129,8 +146,8 @@ impl TrainingSet {
             Ok(window)
         });
         let windows = windows.collect::<Result<Vec<_>>>()?;
-        let batch = Batch { windows, targets: clips.iter().map(|&clip| self.targets[clip]).collect() };
-        Ok(if self.config.augment.mixup_alpha > 0.0 { self.mixed(batch, epoch, clips) } else { batch })
+        let batch = Batch { windows, targets: draws.iter().map(|draw| self.targets[draw.clip]).collect() };
+        Ok(if self.config.augment.mixup_alpha > 0.0 { self.mixed(batch, epoch, draws) } else { batch })
     }
 
     /// The same clips as they are, without augmentation.
@@ -163,12 +180,12 @@ impl TrainingSet {
     }
 
     /// Each window and target mixed with the next one of the batch, the last with the first.
-    fn mixed(&self, batch: Batch, epoch: usize, clips: &[usize]) -> Batch {
+    fn mixed(&self, batch: Batch, epoch: usize, draws: &[Draw]) -> Batch {
         let Config { seed, augment, front_end, .. } = &self.config;
         let mut mixed = batch.clone();
-        for (i, clip) in clips.iter().enumerate() {
-            let next = (i + 1) % clips.len();
-            let mut rng = stream(*seed, Purpose::Mixup, epoch as u64, *clip as u64);
+        for (i, draw) in draws.iter().enumerate() {
+            let next = (i + 1) % draws.len();
+            let mut rng = stream(*seed, Purpose::Mixup, epoch as u64, draw.key());
             let share = mixup_share(augment.mixup_alpha, &mut rng);
             mix_windows(&mut mixed.windows[i], &batch.windows[next], front_end.n_mels, share);
             let targets = mixed.targets[i].iter_mut().zip(batch.targets[next]);
@@ -236,24 +253,35 @@ mod tests {
         TrainingSet::new(&clips, Sounds::Frames(frames), &config(augment)).unwrap()
     }
 
+    /// Clips that are drawn once.
+    fn once<const N: usize>(clips: [usize; N]) -> [Draw; N] {
+        clips.map(|clip| Draw { clip, round: 0 })
+    }
+
     #[test]
-    fn a_batch_depends_on_epoch_and_clip_alone() {
+    fn a_batch_depends_on_epoch_and_draws_alone() {
         let set =
             set(AugmentConfig { time_masks: 1, time_mask_frames: 3, noise_std: 0.1, ..AugmentConfig::off() });
-        let whole = set.batch(4, &[0, 1, 2]).unwrap();
-        let turned = set.batch(4, &[2, 0]).unwrap();
+        let whole = set.batch(4, &once([0, 1, 2])).unwrap();
+        let turned = set.batch(4, &once([2, 0])).unwrap();
         assert_eq!(whole.targets[0], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
         assert_eq!(turned.targets, [whole.targets[2], whole.targets[0]]);
         assert_eq!(turned.windows, [whole.windows[2].clone(), whole.windows[0].clone()]);
-        assert_ne!(set.batch(5, &[0]).unwrap().windows[0], whole.windows[0]);
+        assert_ne!(set.batch(5, &once([0])).unwrap().windows[0], whole.windows[0]);
+        // What is drawn twice is augmented twice.
+        let again = set.batch(4, &[Draw { clip: 0, round: 1 }]).unwrap();
+        assert_ne!(again.windows[0], whole.windows[0]);
+        assert_eq!(again.targets[0], whole.targets[0]);
         assert_ne!(set.plain(4, &[0]).unwrap()[0], whole.windows[0]);
     }
 
     #[test]
     fn mixing_blends_neighbours_and_their_targets() {
         let (plain, mixed) = (
-            set(AugmentConfig::off()).batch(1, &[0, 1, 2]).unwrap(),
-            set(AugmentConfig { mixup_alpha: 1.0, ..AugmentConfig::off() }).batch(1, &[0, 1, 2]).unwrap(),
+            set(AugmentConfig::off()).batch(1, &once([0, 1, 2])).unwrap(),
+            set(AugmentConfig { mixup_alpha: 1.0, ..AugmentConfig::off() })
+                .batch(1, &once([0, 1, 2]))
+                .unwrap(),
         );
         for i in 0..3 {
             let (own, next) = (plain.targets[i], plain.targets[(i + 1) % 3]);
@@ -295,16 +323,22 @@ mod tests {
             assert_ne!(order, set.order(2));
             assert_eq!(order.len(), 90);
             let mut times = vec![0; 90];
-            order.iter().for_each(|&clip| times[clip] += 1);
+            order.iter().for_each(|draw| times[draw.clip] += 1);
+            // Rounds count the draws of each clip.
+            for (clip, &n) in times.iter().enumerate() {
+                let mut rounds: Vec<_> = order.iter().filter(|d| d.clip == clip).map(|d| d.round).collect();
+                rounds.sort_unstable();
+                assert!(rounds.into_iter().eq(0..n));
+            }
             times
         };
         assert_eq!(drawn(0.0), vec![1; 90]);
         let times = drawn(1.0);
         assert!(times[..10].iter().all(|n| [4, 5].contains(n)), "{times:?}");
-        assert_eq!(times[..10].iter().sum::<i32>(), 45);
+        assert_eq!(times[..10].iter().sum::<usize>(), 45);
         assert!(times[10..].iter().all(|n| [0, 1].contains(n)));
         // As sqrt(10) to sqrt(80).
-        assert_eq!(drawn(0.5)[..10].iter().sum::<i32>(), 24);
+        assert_eq!(drawn(0.5)[..10].iter().sum::<usize>(), 24);
     }
 
     #[test]
@@ -314,7 +348,7 @@ mod tests {
         let audio: Vec<f32> = (0..16_000).map(|i| 0.1 * (i as f32 * 0.2).sin()).collect();
         let clips = [clip("a", Emotion::Sad, None)];
         let set = TrainingSet::new(&clips, Sounds::Audio(vec![audio]), &config).unwrap();
-        let (plain, batch) = (set.plain(1, &[0]).unwrap(), set.batch(1, &[0]).unwrap());
+        let (plain, batch) = (set.plain(1, &[0]).unwrap(), set.batch(1, &once([0])).unwrap());
         assert_eq!((plain[0].len(), batch.windows[0].len()), (80 * 30, 80 * 30));
         assert_ne!(plain[0], batch.windows[0]);
     }

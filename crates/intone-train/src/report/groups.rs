@@ -115,15 +115,14 @@ fn group(name: String, measured: &Measured<'_>) -> Group {
         n_classes: (0..whole.confusion.len()).filter(|&class| whole.n_of(class) > 0.0).count(),
         uar: measured.certain(Tally::uar),
         accuracy: measured.certain(Tally::accuracy),
-        macro_f1: measured.certain(Tally::macro_f1),
+        macro_f1: measured.certain(Tally::macro_f1_of_truths),
     }
 }
 
 fn gap(clips: &Clips<'_>, first: (&str, &Measured<'_>), second: (&str, &Measured<'_>)) -> Option<Gap> {
-    let difference = |a: &Tally, b: &Tally| Some(a.uar()? - b.uar()?);
-    let value = difference(&first.1.whole, &second.1.whole)?;
+    let value = first.1.whole.uar_less(&second.1.whole)?;
     let resampled = first.1.resampled.iter().zip(&second.1.resampled);
-    let uar = clips.bootstrap.figure(value, resampled.map(|(a, b)| difference(a, b)));
+    let uar = clips.bootstrap.figure(value, resampled.map(|(a, b)| a.uar_less(b)));
     Some(Gap { first: first.0.to_owned(), second: second.0.to_owned(), uar })
 }
 

@@ -51,8 +51,8 @@ fn summary(report: &Report, page: &mut Document) {
     let absent: Vec<&str> = report.classes.iter().filter(|c| c.n == 0).map(|c| c.emotion.name()).collect();
     if !absent.is_empty() {
         page.text(format!(
-            "There is no clip of {}: UAR and macro-F1 are means over the classes that occur, and cannot be compared with \
-             figures over all six.",
+            "There is no clip of {}: UAR is a mean over the classes that occur, macro-F1 over those that occur or are \
+             answers, and neither can be compared with figures over all six.",
             absent.join(", ")
         ));
     }
@@ -173,7 +173,10 @@ fn group(grouping: &Grouping, report: &Report, page: &mut Document) {
         page.text(format!("Of {} clips the {} is not known.", grouping.n_unknown, grouping.by));
     }
     if grouping.groups.iter().any(|group| group.n_classes < report.classes.len()) {
-        page.text("UAR and macro-F1 of a group are means over the classes that occur in it.");
+        page.text(
+            "UAR and macro-F1 of a group are means over the classes that occur in it, a difference of two is one over the \
+             classes that occur in both.",
+        );
     }
     if grouping.groups.len() <= MAX_PLOTTED {
         page.picture(

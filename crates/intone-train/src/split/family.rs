@@ -7,7 +7,7 @@
 //! | `by-speaker/K[/SEED]` | K folds of speakers, dealt by corpus and sex |
 //! | `sentence-and-speaker/K[/SEED]` | the same, and the sentences of the test are not heard in training either |
 //! | `loso` | one for each speaker |
-//! | `cross-corpus` | one for each ordered pair of corpora: train on the one, test on the other |
+//! | `cross-corpus` | one for each corpus: train on all others, test on it |
 //! | any [`Protocol`] | that one |
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ pub enum Family {
     },
     /// Each speaker in turn.
     LeaveOneSpeakerOut,
-    /// Each ordered pair of corpora.
+    /// Each corpus in turn, after training on all others.
     CrossCorpus,
     /// A protocol that has no folds, or one fold of one that has.
     One(Protocol),
@@ -81,10 +81,14 @@ impl Family {
             }
             Family::CrossCorpus => {
                 let corpora = distinct(|clip| &clip.corpus)?;
-                let pairs = corpora.iter().flat_map(|train| corpora.iter().map(move |test| (train, test)));
-                pairs
-                    .filter(|(train, test)| train != test)
-                    .map(|(train, test)| Protocol::CrossCorpus { train: train.clone(), test: test.clone() })
+                let others = |test: &String| {
+                    let others: Vec<&str> =
+                        corpora.iter().filter(|name| *name != test).map(String::as_str).collect();
+                    others.join("+")
+                };
+                corpora
+                    .iter()
+                    .map(|test| Protocol::CrossCorpus { train: others(test), test: test.clone() })
                     .collect()
             }
             Family::One(protocol) => vec![protocol.clone()],

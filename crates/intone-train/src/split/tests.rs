@@ -218,7 +218,7 @@ fn families_have_their_folds() {
         ("by_speaker/5", 5, "by-speaker/5/1/0"),
         ("by-speaker/4/7", 4, "by-speaker/4/1/7"),
         ("loso", 115, "loso/crema-d/1001"),
-        ("cross-corpus", 2, "cross-corpus/crema-d/ravdess"),
+        ("cross-corpus", 2, "cross-corpus/ravdess/crema-d"),
         ("sentence-and-speaker/3", 3, "sentence-and-speaker/3/1/0"),
         ("default", 1, "default"),
         ("by-speaker/5/2", 5, "by-speaker/5/1/2"),
@@ -240,6 +240,12 @@ fn families_have_their_folds() {
         let error = name.parse::<Family>().unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains(name), "{name}: {error}");
     }
+    let mut three = corpus.clone();
+    three.clips[0].corpus = "own".to_owned();
+    let folds = "cross-corpus".parse::<Family>().unwrap().folds(&three).unwrap();
+    let folds: Vec<String> = folds.iter().map(ToString::to_string).collect();
+    let expected = ["own+ravdess/crema-d", "crema-d+ravdess/own", "crema-d+own/ravdess"];
+    assert_eq!(folds, expected.map(|name| format!("cross-corpus/{name}")));
     let one = Corpus { clips: corpus.clips[..1].to_vec(), ..Default::default() };
     assert!(Family::CrossCorpus.folds(&one).unwrap_err().to_string().contains("two or more"));
 }
