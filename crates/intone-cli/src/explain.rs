@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, Frames, LogMel};
 use intone::model::{Model, ModelFile};
-use intone::recognizer::EMBEDDED_MODEL;
+use intone::recognizer::{EMBEDDED_MODEL, MAX_TRIMMED_S};
 use intone_train::explain::{Evidence, occlusion, randomised, rank_correlation};
 
 use crate::features::picture::{Format, write_evidence};
@@ -65,11 +65,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let class = args.class.as_ref().map(wanted).transpose()?;
     let front_end = &file.meta.front_end;
     let audio = Audio::open(&args.file)?.resample(SampleRate(front_end.sample_rate_hz))?;
-    let samples = front_end.trimmed(audio.samples());
+    // What `intone predict` looks at.
+    let samples = match audio.duration_s() <= MAX_TRIMMED_S {
+        true => front_end.trimmed(audio.samples()),
+        false => audio.samples().to_vec(),
+    };
     if samples.iter().all(|x| *x == 0.0) {
         bail!("{}: silence has no evidence for anything", args.file.display());
     }
-    let frames = Extractor::new(front_end)?.frames(samples);
+    let frames = Extractor::new(front_end)?.frames(&samples);
     let log_mel = LogMel::from_frames(&frames, front_end);
     let duration_s = samples.len() as f64 / f64::from(front_end.sample_rate_hz);
     let explain = |tensors, class| -> anyhow::Result<Evidence> {

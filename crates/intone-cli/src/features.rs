@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use indicatif::ParallelProgressIterator;
 use intone::audio::{Resampler, SampleRate};
 use intone::features::{Extractor, FrameStream, Frames, FrontEnd, LogMel};
+use intone::recognizer::MAX_TRIMMED_S;
 use rayon::prelude::*;
 
 use crate::inputs::{self, Input};
@@ -79,12 +80,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
 
+    let as_seen = match args.model {
+        Some(_) => AsSeen::ByPredict,
+        None => AsSeen::ByLibrosa,
+    };
     let progress = bar_for_many(jobs.len(), "recordings");
     let n_failed = jobs
         .par_iter()
         .progress_with(progress.clone())
         .filter(|job| {
-            let result = job.run(&extractor, args.model.is_some(), args.png);
+            let result = job.run(&extractor, as_seen, args.png);
             progress.suspend(|| job.tell(&result));
             result.is_err()
         })
@@ -97,6 +102,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         complain(format_args!("intone: {n_failed} of {} recordings failed", jobs.len()));
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// What is made of a recording that is very short or very long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AsSeen {
+    /// Frames of all of it, trimmed whatever its length.
+    ByLibrosa,
+    /// Filled up to a window, and not trimmed where it is long: what the network is shown.
+    ByPredict,
 }
 
 /// One recording and where its features go.
@@ -155,8 +169,8 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 
 impl Job {
     /// Writes the features. Answers with warnings about the recording.
-    fn run(&self, extractor: &Extractor, filled: bool, png: bool) -> anyhow::Result<Vec<String>> {
-        let features = Features::of(&self.input, extractor, filled)?;
+    fn run(&self, extractor: &Extractor, as_seen: AsSeen, png: bool) -> anyhow::Result<Vec<String>> {
+        let features = Features::of(&self.input, extractor, as_seen)?;
         if let Some(folder) = self.target.parent() {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -211,25 +225,29 @@ struct Features {
 }
 
 impl Features {
-    fn of(input: &Input, extractor: &Extractor, filled: bool) -> anyhow::Result<Features> {
+    fn of(input: &Input, extractor: &Extractor, as_seen: AsSeen) -> anyhow::Result<Features> {
         let front_end = extractor.front_end();
         let rate = SampleRate(front_end.sample_rate_hz);
         let mut audio = input.open()?;
         let mut resampler = Resampler::new(audio.sample_rate(), rate)?;
         let mut sink = match front_end.trim_top_db {
-            None => Sink::Frames(extractor.stream(), Frames::new(front_end.n_mels), 0),
+            None => Sink::frames(extractor),
             Some(_) => Sink::Samples(Vec::new()),
+        };
+        let limit = match as_seen {
+            AsSeen::ByLibrosa => usize::MAX,
+            AsSeen::ByPredict => (MAX_TRIMMED_S * f64::from(rate.0)) as usize,
         };
         let mut piece = Vec::new();
         while let Some(chunk) = audio.next_chunk()? {
             piece.clear();
             resampler.push(chunk, &mut piece);
-            sink.push(&piece);
+            sink.push(&piece, extractor, limit);
         }
         piece.clear();
         resampler.finish(&mut piece);
-        sink.push(&piece);
-        let (log_mel, n_samples) = sink.finish(extractor, filled);
+        sink.push(&piece, extractor, limit);
+        let (log_mel, n_samples) = sink.finish(extractor, as_seen);
         Ok(Features {
             log_mel,
             duration_s: n_samples as f64 / f64::from(rate.0),
@@ -247,7 +265,19 @@ enum Sink {
 }
 
 impl Sink {
-    fn push(&mut self, samples: &[f32]) {
+    fn frames(extractor: &Extractor) -> Sink {
+        Sink::Frames(extractor.stream(), Frames::new(extractor.front_end().n_mels), 0)
+    }
+
+    /// Takes the next samples; more than `limit` are not trimmed.
+    fn push(&mut self, samples: &[f32], extractor: &Extractor, limit: usize) {
+        if let Sink::Samples(kept) = self
+            && kept.len() + samples.len() > limit
+        {
+            let kept = std::mem::take(kept);
+            *self = Sink::frames(extractor);
+            self.push(&kept, extractor, limit);
+        }
         match self {
             Sink::Frames(stream, frames, n_samples) => {
                 stream.push(samples, frames);
@@ -258,20 +288,17 @@ impl Sink {
     }
 
     /// The features, filled up to a window or not, and the number of samples that they were made from.
-    fn finish(self, extractor: &Extractor, filled: bool) -> (LogMel, usize) {
-        let (stream, mut frames, n_samples) = match self {
-            Sink::Frames(stream, frames, n_samples) => (stream, frames, n_samples),
-            Sink::Samples(samples) => {
-                let trimmed = extractor.front_end().trimmed(&samples);
-                let (mut stream, mut frames) =
-                    (extractor.stream(), Frames::new(extractor.front_end().n_mels));
-                stream.push(trimmed, &mut frames);
-                (stream, frames, trimmed.len())
-            }
-        };
-        match filled {
-            true => stream.finish(&mut frames),
-            false => stream.finish_unpadded(&mut frames),
+    fn finish(mut self, extractor: &Extractor, as_seen: AsSeen) -> (LogMel, usize) {
+        if let Sink::Samples(samples) = &mut self {
+            let kept = extractor.front_end().kept(samples);
+            let samples = std::mem::take(samples);
+            self = Sink::frames(extractor);
+            self.push(&samples[kept], extractor, usize::MAX);
+        }
+        let Sink::Frames(stream, mut frames, n_samples) = self else { unreachable!("made so above") };
+        match as_seen {
+            AsSeen::ByPredict => stream.finish(&mut frames),
+            AsSeen::ByLibrosa => stream.finish_unpadded(&mut frames),
         }
         (LogMel::from_frames(&frames, extractor.front_end()), n_samples)
     }

@@ -91,15 +91,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             answer_all(args, recognizer, inputs.into(), labels, format, true, &mut io::stdout().lock())?;
         return Ok(exit_code(n_failed));
     };
-    let n_all = inputs.len();
-    inputs.retain(|input| !file.holds(&input.path));
+    let (n_all, mut n_failed_before) = (inputs.len(), 0);
+    inputs.retain(|input| {
+        let held = file.holds(&input.path);
+        n_failed_before += usize::from(held == Some(true));
+        held.is_none()
+    });
     if inputs.len() < n_all {
-        note(format_args!("intone: {} of {n_all} recordings are there already", n_all - inputs.len()));
+        let n_held = n_all - inputs.len();
+        let failed = match n_failed_before {
+            0 => String::new(),
+            n => format!(", {n} of them with an error"),
+        };
+        note(format_args!("intone: {n_held} of {n_all} recordings are there already{failed}"));
     }
     let (format, is_new) = (file.row_format(), file.is_new());
     let n_failed = answer_all(args, recognizer, inputs.into(), labels, format, is_new, &mut file)?;
     file.finish()?;
-    Ok(exit_code(n_failed))
+    Ok(exit_code(n_failed_before + n_failed))
 }
 
 /// The form of the output, from what was asked for and the ending of the file.

@@ -187,13 +187,26 @@ fn paths_that_are_not_utf8_are_opened() {
         let (rows, code) = place.rows(&args);
         assert_eq!((rows.len(), code), (1, 0));
         assert_answer(&rows[0]);
-        assert!(rows[0]["path"].as_str().unwrap().ends_with("caf\u{fffd}.wav"), "{}", rows[0]);
+        assert!(rows[0]["path"].as_str().unwrap().ends_with(r"caf\xe9.wav"), "{}", rows[0]);
     }
-    for format in ["table", "csv", "json"] {
+    for (format, shown) in [("table", "caf\u{fffd}.wav"), ("csv", r"caf\xe9.wav"), ("json", r"caf\\xe9.wav")]
+    {
         let output = place.predict(&[std::ffi::OsStr::new("--format"), format.as_ref(), name]);
         assert_eq!(code(&output), 0);
-        assert!(stdout(&output).contains("caf\u{fffd}.wav"), "{}", stdout(&output));
+        assert!(stdout(&output).contains(shown), "{}", stdout(&output));
     }
+    // Names that differ in such a byte alone are two recordings.
+    let resume = |path: &std::ffi::OsStr| {
+        let all = ["--out", "rows.jsonl", "--resume"].map(std::ffi::OsStr::new);
+        code(&place.predict(&[&all[..], &[path]].concat()))
+    };
+    let other = std::ffi::OsStr::from_bytes(b"caf\xea.wav");
+    place.file(other, b"no audio");
+    assert_eq!((resume(name), resume(other)), (0, 1));
+    // Asked again, neither is done again, and the failure is not forgotten.
+    assert_eq!((resume(name), resume(other)), (0, 1));
+    let rows = std::fs::read_to_string(place.path("rows.jsonl")).unwrap();
+    assert_eq!(rows.lines().count(), 2, "{rows}");
 }
 
 #[cfg(unix)]

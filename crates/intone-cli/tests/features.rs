@@ -158,6 +158,24 @@ fn trimming_is_librosas() {
 }
 
 #[test]
+fn a_long_recording_is_not_trimmed_where_the_model_would_not() {
+    let folder = TempDir::new().unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../intone/models/default.safetensors");
+    // Two seconds of silence before a tone: trimmed up to a minute in all, as `intone predict` does.
+    for (n_tone, n_frames) in [(57 * 16_000, 5_700..5_720), (59 * 16_000, 6_100..6_101)] {
+        let samples = [vec![0.0; 32_000], tone(n_tone)].concat();
+        write_wav(folder.path().join("long.wav"), 16_000, &samples);
+        features(folder.path(), &["long.wav", "--out", ".", "--model", model]).success();
+        let (shape, _) = read_npy(folder.path().join("long.npy"));
+        assert!(shape[0] == 80 && n_frames.contains(&shape[1]), "{shape:?}");
+    }
+    // What was asked for by itself is done.
+    features(folder.path(), &["long.wav", "--out", ".", "--front-end", "whisper", "--trim", "30"]).success();
+    let (shape, _) = read_npy(folder.path().join("long.npy"));
+    assert!((5_900..5_920).contains(&shape[1]), "{shape:?}");
+}
+
+#[test]
 fn other_rates_are_brought_to_the_front_ends() {
     let folder = TempDir::new().unwrap();
     for (rate_hz, n_samples) in [(48_000u32, 96_000), (16_000, 8_000), (8_000, 80)] {

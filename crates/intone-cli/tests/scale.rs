@@ -123,14 +123,15 @@ fn a_run_that_was_killed_goes_on() {
                 assert_eq!(std::fs::read(place.path(name)).unwrap(), csv.stdout);
             }
         }
-        // All is there: nothing is done, and nothing changes.
+        // All is there: nothing is done, and nothing changes. The one error is still an error.
         let before = std::fs::read(place.path(name)).unwrap();
         let output = place.predict(&["--resume", "--out", name, "in"]);
-        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert_eq!(code(&output), 1, "{}", stderr(&output));
+        assert!(stderr(&output).contains("1 of them with an error"), "{}", stderr(&output));
         assert_eq!(std::fs::read(place.path(name)).unwrap(), before);
         // What came later is added.
         place.file("in/new.wav", &recording);
-        assert_eq!(code(&place.predict(&["--resume", "--out", name, "in"])), 0);
+        assert_eq!(code(&place.predict(&["--resume", "--out", name, "in"])), 1);
         assert!(std::fs::read(place.path(name)).unwrap().len() > before.len());
         std::fs::remove_file(place.path("in/new.wav")).unwrap();
     }

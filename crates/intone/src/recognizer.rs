@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::audio::{Audio, AudioStream, Resampler, SampleRate};
-use crate::features::{Extractor, FrontEnd, trim};
+use crate::features::{Extractor, FrontEnd};
 use crate::model::file::{FileView, read_limited};
 use crate::model::{Model, ModelError, ModelFile, ModelMeta};
 use crate::scores::{Scores, Votes};
@@ -136,6 +136,26 @@ impl Recognizer {
     ) -> Result<Option<Scores>> {
         let mut pass = Pass::new(self, stream.sample_rate())?;
         while let Some(samples) = stream.next_chunk()? {
+            pass.push(samples)?;
+            if !go_on(pass.duration_s()) {
+                return Ok(None);
+            }
+        }
+        pass.finish().map(Some)
+    }
+
+    /// As [`recognize`](Recognizer::recognize), as long as `go_on` says so, which is told as in
+    /// [`recognize_while`](Recognizer::recognize_while).
+    ///
+    /// # Errors
+    /// As [`recognize`](Recognizer::recognize).
+    pub fn recognize_audio_while(
+        &self,
+        audio: &Audio,
+        mut go_on: impl FnMut(f64) -> bool,
+    ) -> Result<Option<Scores>> {
+        let mut pass = Pass::new(self, audio.sample_rate())?;
+        for samples in audio.samples().chunks(N_PIECE) {
             pass.push(samples)?;
             if !go_on(pass.duration_s()) {
                 return Ok(None);
@@ -304,9 +324,7 @@ impl<'a> Pass<'a> {
         self.take_resampled()?;
         if let Some(mut held) = self.held.take() {
             let front_end = self.recognizer.extractor.front_end();
-            front_end.fill_before_trimming(&mut held);
-            let top_db = front_end.trim_top_db;
-            let kept = top_db.map_or(0..held.len(), |top_db| trim(&held, top_db));
+            let kept = front_end.kept(&mut held);
             self.windows.skip(kept.start);
             self.look_at(&held[kept])?;
         }

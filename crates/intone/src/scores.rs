@@ -92,6 +92,9 @@ impl Scores {
     pub fn restrict<S: AsRef<str>>(&self, classes: &[S]) -> Result<Scores> {
         check_classes(classes, &self.labels)?;
         let wanted: BTreeSet<&str> = classes.iter().map(AsRef::as_ref).collect();
+        if self.labels.iter().all(|label| wanted.contains(label.as_str())) {
+            return Ok(self.clone());
+        }
         let kept: Vec<_> = self.iter().filter(|(label, _)| wanted.contains(label)).collect();
         let kept = || kept.iter().copied();
         let sum: f64 = kept().map(|(_, probability)| f64::from(probability)).sum();
@@ -103,7 +106,7 @@ impl Scores {
             labels: kept().map(|(label, _)| label.to_owned()).collect(),
             probabilities: kept().map(|(_, probability)| share(probability)).collect(),
             // Between fewer classes the same probability means something else.
-            uncertain_below: if kept().len() == self.labels.len() { self.uncertain_below } else { 0.0 },
+            uncertain_below: 0.0,
             embedding: self.embedding.clone(),
             ..*self
         })

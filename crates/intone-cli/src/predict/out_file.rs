@@ -4,7 +4,7 @@
 //! written; so its rows are kept as JSON lines in `FILE.part.jsonl` beside it, and at the end of the run they make the file,
 //! with the rows of one that was there already: it is written under another name and then takes its place.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use intone::model::file::write_atomically;
 
-use super::output::Format;
+use super::output::{Format, in_row};
 use super::parquet::{self, Table};
 use super::rows::{Held, held_by_csv, held_by_jsonl, read_jsonl};
 
@@ -26,8 +26,8 @@ pub(super) struct OutFile {
     labels: Vec<String>,
     /// What was in the rows' file when the run began.
     held: Held,
-    /// The recordings in the Parquet file that is there already.
-    finished: HashSet<String>,
+    /// The recordings in the Parquet file that is there already, and whether there is an error instead of an answer.
+    finished: HashMap<String, bool>,
 }
 
 impl OutFile {
@@ -53,10 +53,10 @@ impl OutFile {
         if !resume && let Some(there) = [target, part.as_path()].into_iter().find(|path| path.exists()) {
             bail!("{}: there already; --resume goes on with it", there.display());
         }
-        let mut finished = HashSet::new();
+        let mut finished = HashMap::new();
         if format == Format::Parquet && target.exists() {
             parquet::read(target, labels, |row| {
-                finished.insert(row.path);
+                finished.insert(row.path, row.error.is_some());
                 Ok(())
             })
             .with_context(|| format!("cannot go on with {}", target.display()))?;
@@ -96,10 +96,10 @@ impl OutFile {
         self.held.n_bytes == 0
     }
 
-    /// Whether a recording was answered for already.
-    pub(super) fn holds(&self, path: &Path) -> bool {
-        let path = path.to_string_lossy();
-        self.held.paths.contains(path.as_ref()) || self.finished.contains(path.as_ref())
+    /// Whether there is an error instead of an answer for this recording; `None` where there is neither.
+    pub(super) fn holds(&self, path: &Path) -> Option<bool> {
+        let path = in_row(path);
+        self.held.paths.get(&path).or_else(|| self.finished.get(&path)).copied()
     }
 
     /// Ends the file.
@@ -136,7 +136,7 @@ fn merge(
     target: &Path,
     rows: &mut File,
     labels: &[String],
-    finished: &HashSet<String>,
+    finished: &HashMap<String, bool>,
 ) -> anyhow::Result<()> {
     write_atomically(target, |file| {
         let mut table = Table::new(file.try_clone()?, labels)?;
@@ -144,7 +144,7 @@ fn merge(
             parquet::read(target, labels, |row| table.push(row))?;
         }
         // Of a run that ended between making the file and removing its rows, they are in both.
-        read_jsonl(rows, labels, |row| match finished.contains(&row.path) {
+        read_jsonl(rows, labels, |row| match finished.contains_key(&row.path) {
             true => Ok(()),
             false => table.push(row),
         })?;

@@ -178,7 +178,7 @@ impl Report {
     }
 
     fn record(&self, out: &mut impl Write, path: &Path, outcome: &Outcome) -> io::Result<()> {
-        let path = path.to_string_lossy().into_owned();
+        let path = in_row(path);
         let fields: Vec<String> = match outcome {
             Outcome::Answer(answer) => {
                 let score = |label: &String| answer.scores.iter().find(|(other, _)| other == label);
@@ -202,6 +202,16 @@ impl Report {
     fn label_columns(&self) -> usize {
         self.labels.iter().map(|label| width(label)).max().unwrap_or(0).max("silence".len())
     }
+}
+
+/// A path as it stands in a row: bytes that are no UTF-8 as `\xff`, so that each recording has a row of its own.
+pub(super) fn in_row(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
 }
 
 /// A path as people read it.
@@ -246,7 +256,7 @@ fn json(out: &mut impl Write, path: &Path, outcome: &Outcome) -> io::Result<()> 
         Outcome::Answer(answer) => (Some(answer), None),
         Outcome::Error(error) => (None, Some(error.as_str())),
     };
-    let row = Row { path: &path.to_string_lossy(), answer, error };
+    let row = Row { path: &in_row(path), answer, error };
     let text = serde_json::to_string(&row).map_err(io::Error::other)?;
     out.write_all(text.as_bytes())
 }

@@ -1,6 +1,6 @@
 //! Rows of answers that were written before, read back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -27,8 +27,8 @@ pub(super) struct Row {
 /// What a file of rows holds.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Held {
-    /// The paths of its recordings.
-    pub(super) paths: HashSet<String>,
+    /// The paths of its recordings, and whether there is an error instead of an answer.
+    pub(super) paths: HashMap<String, bool>,
     /// Bytes of its whole rows. What stands behind them is a row that was cut off.
     pub(super) n_bytes: u64,
 }
@@ -75,9 +75,9 @@ pub(super) fn read_jsonl(
 /// # Errors
 /// As [`read_jsonl`].
 pub(super) fn held_by_jsonl(file: &mut File, labels: &[String]) -> anyhow::Result<Held> {
-    let mut paths = HashSet::new();
+    let mut paths = HashMap::new();
     let n_bytes = read_jsonl(file, labels, |row| {
-        paths.insert(row.path);
+        paths.insert(row.path, row.error.is_some());
         Ok(())
     })?;
     Ok(Held { paths, n_bytes })
@@ -95,10 +95,11 @@ pub(super) fn held_by_csv(file: &mut File, labels: &[String]) -> anyhow::Result<
     let mut start = 0;
     while reader.read_byte_record(&mut record)? {
         let path = String::from_utf8_lossy(record.get(0).unwrap_or_default()).into_owned();
+        let failed = record.iter().next_back().is_some_and(|error| !error.is_empty());
         let header =
             rows.is_empty().then(|| record.iter().map(|field| String::from_utf8_lossy(field).into_owned()));
         let header = header.map(Iterator::collect::<Vec<_>>);
-        rows.push((path, record.len(), header, start));
+        rows.push(((path, failed), record.len(), header, start));
         start = reader.position().byte();
     }
     drop(reader);
@@ -114,8 +115,8 @@ pub(super) fn held_by_csv(file: &mut File, labels: &[String]) -> anyhow::Result<
             }
         }
     }
-    let mut paths = HashSet::new();
-    for (number, (path, n_fields, header, _)) in rows.into_iter().enumerate() {
+    let mut paths = HashMap::new();
+    for (number, ((path, failed), n_fields, header, _)) in rows.into_iter().enumerate() {
         match header {
             Some(header) if header != expected => {
                 bail!("its columns: expected {}, got {}", expected.join(","), header.join(","));
@@ -124,7 +125,7 @@ pub(super) fn held_by_csv(file: &mut File, labels: &[String]) -> anyhow::Result<
             None if n_fields != expected.len() => {
                 bail!("row {}: expected {} fields, got {n_fields}", number + 1, expected.len());
             }
-            None => _ = paths.insert(path),
+            None => _ = paths.insert(path, failed),
         }
     }
     Ok(Held { paths, n_bytes })

@@ -1,5 +1,7 @@
 //! The parameters of the way from samples to the network's input.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -189,13 +191,6 @@ impl FrontEnd {
         }
     }
 
-    /// Fills a whole recording up before it is trimmed, where [`Filling::Peak`] asks for it.
-    pub(crate) fn fill_before_trimming(&self, samples: &mut Vec<f32>) {
-        if self.filling == Filling::Peak {
-            samples.resize(samples.len().max(self.min_samples()), 0.0);
-        }
-    }
-
     /// Number of values in one whole input of the network, `n_mels * n_frames`.
     pub fn window_len(&self) -> usize {
         self.n_mels * self.n_frames
@@ -212,13 +207,25 @@ impl FrontEnd {
         mel_corners_hz(self.n_mels, f64::from(self.fmin_hz), f64::from(self.fmax_hz))
     }
 
-    /// The part of `samples` that the front end looks at: all of it, or what [`trim`] leaves where
-    /// [`trim_top_db`](FrontEnd::trim_top_db) is set. Call it before [`Extractor`](super::Extractor).
-    pub fn trimmed<'a>(&self, samples: &'a [f32]) -> &'a [f32] {
-        match self.trim_top_db {
-            Some(top_db) => &samples[trim(samples, top_db)],
-            None => samples,
+    /// The part of a whole recording that the front end looks at: all of it, or what [`trim`] leaves where
+    /// [`trim_top_db`](FrontEnd::trim_top_db) is set; with [`Filling::Peak`] a short recording is filled up before. Call it
+    /// before [`Extractor`](super::Extractor). A [`Recognizer`](crate::Recognizer) does so for recordings of up to
+    /// [`MAX_TRIMMED_S`](crate::recognizer::MAX_TRIMMED_S).
+    pub fn trimmed(&self, samples: &[f32]) -> Vec<f32> {
+        let mut samples = samples.to_vec();
+        let kept = self.kept(&mut samples);
+        samples.truncate(kept.end);
+        samples.drain(..kept.start);
+        samples
+    }
+
+    /// Where [`trimmed`](FrontEnd::trimmed) lies in `samples`, which are filled up where they have to be.
+    pub fn kept(&self, samples: &mut Vec<f32>) -> Range<usize> {
+        let Some(top_db) = self.trim_top_db else { return 0..samples.len() };
+        if self.filling == Filling::Peak {
+            samples.resize(samples.len().max(self.min_samples()), 0.0);
         }
+        trim(samples, top_db)
     }
 }
 

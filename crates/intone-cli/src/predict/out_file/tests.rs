@@ -41,7 +41,8 @@ fn go_on(file: &mut OutFile, n: usize) {
     if file.is_new() {
         report.begin(file).unwrap();
     }
-    let missing: Vec<_> = all.iter().filter(|(path, _)| !file.holds(Path::new(path))).take(n).collect();
+    let missing: Vec<_> =
+        all.iter().filter(|(path, _)| file.holds(Path::new(path)).is_none()).take(n).collect();
     for (path, outcome) in missing {
         report.write(file, Path::new(path), outcome).unwrap();
         file.flush().unwrap();
