@@ -28,6 +28,7 @@ RUNS = {
     "recipe-seed-2": (["seed=2"], "the recipe, another seed"),
     "recipe-seed-3": (["seed=3"], "the recipe, another seed"),
     "frozen": (["model.frozen_epochs=8", "training.max_epochs=8"], "the head alone: the encoder as it was published"),
+    "longer": (["model.frozen_epochs=4", "training.max_epochs=28"], "the head alone for half as long, both together for 24 epochs"),
     "three-blocks": (["model.n_blocks=3"], "without the last block"),
     "head-not-first": (["model.frozen_epochs=0"], "head and encoder from the first step on"),
     "single-precision": (["model.products=f32"], "matrix products in single precision"),
