@@ -324,8 +324,6 @@ struct Piece<'a> {
 }
 
 impl Vectorised for Piece<'_> {
-    type Output = ();
-
     #[inline(always)]
     fn run(self) {
         let Piece { plan, samples, from, range, scratch, out } = self;

@@ -259,7 +259,7 @@ fn behind(index: usize, layer: &ChainLayer, before: Size) -> Result<Size, String
 }
 
 /// Channels as the kernels take them.
-fn filled(channels: usize) -> usize {
+pub(super) fn filled(channels: usize) -> usize {
     channels.next_multiple_of(32)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::MAX_VALUES;
+use super::chain::{MAX_VALUES, filled};
 use super::{ChainConfig, ModelError};
 use crate::features::FrontEnd;
 
@@ -199,7 +199,7 @@ impl VggConfig {
         within("n_frames", self.n_frames, smallest, MAX_WIDTH)?;
         let (mut height, mut width) = (self.n_mels, self.n_frames);
         for &c in &self.channels {
-            let n_values = height.saturating_mul(width).saturating_mul(c.next_multiple_of(32));
+            let n_values = height.saturating_mul(width).saturating_mul(filled(c));
             within("values in a block", n_values, 1, MAX_VALUES)?;
             (height, width) = (height / 2, width / 2);
         }

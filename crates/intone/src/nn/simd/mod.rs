@@ -279,29 +279,26 @@ pub(crate) fn available() -> Vec<&'static Kernels> {
 
 /// Work whose loops a compiler can turn into vectors by itself.
 pub(crate) trait Vectorised {
-    /// What comes of it.
-    type Output;
-
     /// Does it. To be marked `#[inline(always)]`, and so is what it calls: only what ends up in [`vectorised`] is
     /// compiled for its instructions.
-    fn run(self) -> Self::Output;
+    fn run(self);
 }
 
 /// Does the work with the widest vectors that this processor has. The answer is the same to the last bit: products and
 /// sums stay apart.
-pub(crate) fn vectorised<W: Vectorised>(work: W) -> W::Output {
+pub(crate) fn vectorised<W: Vectorised>(work: W) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
-        fn avx2<W: Vectorised>(work: W) -> W::Output {
-            work.run()
+        fn avx2<W: Vectorised>(work: W) {
+            work.run();
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the processor has these instructions.
             return unsafe { avx2(work) };
         }
     }
-    work.run()
+    work.run();
 }
 
 // SAFETY of the calls below: a set of kernels is only handed out by `available` after its instructions were
