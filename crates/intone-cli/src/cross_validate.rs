@@ -1,6 +1,6 @@
 //! `intone cross-validate`: all folds of a protocol, trained and tested, and one report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use anyhow::Result;
 use intone_train::cross_validate::{FoldProgress, FoldResult, cross_validate, plan, write_all};
 use intone_train::leak;
 use intone_train::predictions::check_classes;
-use intone_train::report::{self, Evaluation, Report};
+use intone_train::report::{self, Evaluation, Excluded, Report};
 use intone_train::split::{Family, Part};
 
 use crate::evaluate::named;
@@ -25,8 +25,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     experiment: Experiment,
 
-    /// The folds: by-speaker/K[/SEED], sentence-and-speaker/K[/SEED], loso, emobox, luna-jimenez, cross-corpus, or one
-    /// protocol as for `intone evaluate`
+    /// The folds: by-speaker/K[/SEED], sentence-and-speaker/K[/SEED], nested/K[/SEED] (of the speakers that `default` trains
+    /// on), loso, emobox, luna-jimenez, cross-corpus, or one protocol as for `intone evaluate`
     #[arg(long, default_value = "by-speaker/5")]
     protocol: Family,
 
@@ -74,6 +74,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         note("stopped; the same command goes on from there");
         return Ok(ExitCode::FAILURE);
     };
+    let tested: HashSet<&str> =
+        folds.iter().flat_map(|fold| fold.split.test()).map(|clip| clip.id.as_str()).collect();
+    let mut untested: BTreeMap<&str, usize> = BTreeMap::new();
+    for clip in corpus.clips.iter().filter(|clip| !tested.contains(clip.id.as_str())) {
+        *untested.entry(&clip.corpus).or_default() += 1;
+    }
+    let mut excluded = report::excluded(&corpus);
+    excluded.extend(untested.into_iter().map(|(corpus, n)| Excluded {
+        corpus: corpus.to_owned(),
+        reason: format!("tested in no fold of '{}'", args.protocol),
+        n,
+    }));
     let mut absent: BTreeSet<String> = BTreeSet::new();
     for fold in args.protocol.folds(&corpus)? {
         absent.extend(Part::ALL.into_iter().flat_map(|part| fold.absent_speakers(part, &corpus)));
@@ -83,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         part: "test".to_owned(),
         command: args.command(),
         checks,
-        excluded: report::excluded(&corpus),
+        excluded,
         ..Evaluation::default()
     };
     let report = write_all(&folds, &results, evaluation, run, args.missing_classes)?;

@@ -114,6 +114,13 @@ pub struct TrainingConfig {
     pub label_smoothing: f64,
     /// The share of a target that is what the crowd heard in the voice alone, for clips that were voted on.
     pub vote_share: f64,
+    /// What another system says of the training clips, a `predictions.csv`: best of models that had not heard the clip,
+    /// such as a cross-validation under the protocol `nested/5` makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_targets: Option<PathBuf>,
+    /// The share of a target that is what that system says, for clips that it answers (Hinton et al. 2015).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub soft_share: f64,
     /// How far the corpora are balanced: 0, each clip once an epoch; 1, as many from each corpus, those of the smaller
     /// ones several times; between them a corpus of `n` clips has a weight of `n^(1 - corpus_balance)`.
     pub corpus_balance: f64,
@@ -160,6 +167,8 @@ impl Default for Config {
                 ema_decay: 0.0,
                 label_smoothing: 0.0,
                 vote_share: 0.0,
+                soft_targets: None,
+                soft_share: 0.0,
                 corpus_balance: 0.0,
                 max_epochs: 150,
                 patience: 20,
@@ -210,6 +219,8 @@ impl Config {
                 ema_decay: 0.998,
                 label_smoothing: 0.05,
                 vote_share: 0.2,
+                soft_targets: None,
+                soft_share: 0.0,
                 corpus_balance: 0.5,
                 max_epochs: 18,
                 patience: 35,
@@ -349,10 +360,18 @@ impl TrainingConfig {
         share_below_1("training.ema_decay", self.ema_decay)?;
         share_below_1("training.label_smoothing", self.label_smoothing)?;
         share("training.vote_share", self.vote_share)?;
+        share("training.soft_share", self.soft_share)?;
+        let wanted = if self.soft_targets.is_some() { "above 0 with training.soft_targets" } else { "0 without training.soft_targets" };
+        let fits = self.soft_targets.is_some() == (self.soft_share > 0.0);
+        in_range("training.soft_share", self.soft_share, fits, wanted)?;
         share("training.corpus_balance", self.corpus_balance)?;
         in_range("training.max_epochs", max_epochs, (1..=100_000).contains(&max_epochs), "1 to 100000")?;
         in_range("training.patience", patience, patience >= 1, "at least 1")
     }
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 fn share(key: &'static str, value: f64) -> Result<()> {

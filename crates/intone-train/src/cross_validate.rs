@@ -105,6 +105,7 @@ pub fn plan(
                 )));
             }
         }
+        protocol.needs_training_corpora(corpus)?;
         let mut split = protocol.sides(corpus)?;
         if partial && split.test().is_empty() {
             continue;

@@ -11,7 +11,8 @@
 //! | `emobox/1` .. `emobox/6` | RAVDESS as in EmoBox, training and test |
 //! | `luna-jimenez/0` .. `/4` | RAVDESS as in Luna-Jimenez et al., training and test |
 //! | `by-speaker/K/FOLD[/SEED]` | fold FOLD (1..=K) of [`by_speaker`] |
-//! | `sentence-and-speaker/K/FOLD[/SEED]` | the same, and the test's sentences are not heard in training either |
+//! | `nested/K/FOLD[/SEED]` | fold FOLD of the speakers that `default` trains on |
+//! | `sentence-and-speaker/K/FOLD[/SEED]` | as `by-speaker`, and the test's sentences are not heard in training either |
 //! | `loso/SPEAKER` | one speaker is the test, all others train: `loso/ravdess/07` |
 //! | `cross-corpus/TRAIN/TEST` | corpora that train and others that are the test: `cross-corpus/crema-d/ravdess` |
 //! | `all` | everything is the test, for a model that was trained on other data |
@@ -177,9 +178,10 @@ impl Split {
             .iter()
             .map(|(part, clip)| (clip.speaker.clone(), if held_out(clip) { Part::Validation } else { part }))
             .collect();
-        let [train, validation, test] = self.parts;
-        let clips = train.into_iter().chain(validation).chain(test).chain(self.left_out);
-        Split::new(self.protocol, clips, |clip| sides.get(&clip.speaker).copied())
+        let mut split =
+            Split::new(self.protocol, self.parts.into_iter().flatten(), |clip| sides.get(&clip.speaker).copied())?;
+        split.left_out = self.left_out;
+        Ok(split)
     }
 
     /// Proves that no speaker and no recording stands on two sides.

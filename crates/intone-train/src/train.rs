@@ -40,7 +40,7 @@ use crate::provenance::{self, Results};
 use crate::random::{Purpose, stream};
 use crate::run_log::{Epoch, RunLog};
 use crate::split::{Part, Split};
-use crate::training_set::{Batch, Draw, Sounds, TrainingSet};
+use crate::training_set::{Batch, Draw, Sounds, TrainingSet, read_soft_targets};
 
 /// Training clips that the statistics of batch normalisation are taken from after each epoch.
 const STATISTICS_CLIPS: usize = 1024;
@@ -63,7 +63,7 @@ pub struct RunOptions {
 /// What a run tells while it works.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
-    /// Features of this many training and validation clips are to be loaded, and so many are.
+    /// Features of this many clips are to be loaded, and so many are.
     Features {
         /// Clips that are done.
         done: usize,
@@ -134,8 +134,9 @@ pub fn train(
     config.validate()?;
     check_classes(split)?;
     let run = Run::open(config, split, options)?;
-    let (sounds, validation_frames) = run.sounds(options.cache.as_deref(), progress)?;
-    let set = TrainingSet::new(split.train(), sounds, config)?;
+    let soft = read_soft_targets(config, split)?;
+    let (sounds, validation_frames) = run.sounds(options, progress)?;
+    let set = TrainingSet::new(split.train(), sounds, &soft, config)?;
     // Whole batches: batch normalisation makes nothing of a last one that is small. Each epoch leaves out other clips.
     let batch_size = config.training.batch_size.min(set.len());
     let n_batches = set.len() / batch_size;
@@ -297,14 +298,17 @@ impl<'a> Run<'a> {
         Ok(Run { config, split, out, resume: there, split_hash, device })
     }
 
-    /// What is known of the training clips, and features of the validation clips.
+    /// What is known of the training clips, and features of the validation clips. Test clips that are to be looked at in
+    /// the end are read as well: better to know now that one cannot be.
     fn sounds(
         &self,
-        cache: Option<&Path>,
+        options: &RunOptions,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<(Sounds, Vec<Frames>)> {
         let (train, validation) = (self.split.train(), self.split.validation());
-        let total = train.len() + validation.len();
+        let test = if options.test { self.split.test() } else { &[] };
+        let total = train.len() + validation.len() + test.len();
+        let cache = options.cache.as_deref();
         let tell = |done: usize| progress(Progress::Features { done, total });
         let sounds = if self.config.augment.changes_audio() {
             Sounds::Audio(load_audio(train, self.front_end(), &tell)?)
@@ -312,7 +316,12 @@ impl<'a> Run<'a> {
             Sounds::Frames(load_features(train, self.front_end(), cache, &tell)?)
         };
         let tell = |done: usize| progress(Progress::Features { done: train.len() + done, total });
-        Ok((sounds, load_features(validation, self.front_end(), cache, &tell)?))
+        let frames = load_features(validation, self.front_end(), cache, &tell)?;
+        let tell = |done: usize| {
+            progress(Progress::Features { done: train.len() + validation.len() + done, total });
+        };
+        load_features(test, self.front_end(), cache, &tell)?;
+        Ok((sounds, frames))
     }
 
     fn front_end(&self) -> &FrontEnd {

@@ -1,5 +1,7 @@
 //! What is learned from: clips with their targets, and the batches that steps are made of.
 
+use std::collections::HashMap;
+
 use intone::Emotion;
 use intone::audio::SampleRate;
 use intone::features::{Extractor, Frames, FrontEnd};
@@ -9,8 +11,10 @@ use rayon::prelude::*;
 use crate::augment::{augment_audio, augment_window, mix_windows, mixup_share};
 use crate::config::Config;
 use crate::corpus::Clip;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::predictions::{Answered, read_predictions};
 use crate::random::{Purpose, permutation, stream};
+use crate::split::{Part, Split};
 
 /// Number of classes.
 pub const N_CLASSES: usize = Emotion::ALL.len();
@@ -45,6 +49,40 @@ pub struct Batch {
     pub targets: Vec<[f32; N_CLASSES]>,
 }
 
+/// What another system says of clips, by their identity: probabilities of the classes, sum 1.
+pub type SoftTargets = HashMap<String, [f32; N_CLASSES]>;
+
+/// Reads the [`soft_targets`](crate::config::TrainingConfig::soft_targets) of a configuration; none where it names none.
+///
+/// # Errors
+/// What [`read_predictions`] refuses; a file that answers no training clip, or clips of another side: whatever made it has
+/// been taught by the truth of these, and would pass it on.
+pub fn read_soft_targets(config: &Config, split: &Split) -> Result<SoftTargets> {
+    let Some(path) = &config.training.soft_targets else { return Ok(SoftTargets::new()) };
+    let answers = read_predictions(path)?;
+    let refuse = |what: String| Err(Error::Table { path: path.clone(), line: None, what });
+    let sides: HashMap<&str, Part> = split.iter().map(|(part, clip)| (clip.id.as_str(), part)).collect();
+    let side = |answered: &Answered| sides.get(answered.clip.as_str()).copied();
+    if let Some(answered) = answers.iter().find(|a| side(a).is_some_and(|part| part != Part::Train)) {
+        return refuse(format!(
+            "expected predictions for training clips, got one for {}, which split '{}' keeps for another side",
+            answered.clip,
+            split.protocol()
+        ));
+    }
+    let known = answers.iter().filter(|answered| side(answered) == Some(Part::Train));
+    let soft: SoftTargets =
+        known.map(|answered| (answered.clip.clone(), answered.probabilities.map(|p| p as f32))).collect();
+    if soft.is_empty() {
+        return refuse(format!("expected predictions for training clips, got {} for others", answers.len()));
+    }
+    let n_train = split.train().len();
+    if soft.len() < n_train {
+        log::warn!("{}: predictions for {} of {n_train} training clips", path.display(), soft.len());
+    }
+    Ok(soft)
+}
+
 /// A clip that an epoch takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
@@ -62,14 +100,14 @@ impl Draw {
 }
 
 impl TrainingSet {
-    /// The clips, and what is known of each.
+    /// The clips, what is known of each, and what another system says of some.
     ///
     /// # Errors
     /// A front end out of range.
     ///
     /// # Panics
     /// Where there are not as many clips as sounds.
-    pub fn new(clips: &[Clip], sounds: Sounds, config: &Config) -> Result<TrainingSet> {
+    pub fn new(clips: &[Clip], sounds: Sounds, soft: &SoftTargets, config: &Config) -> Result<TrainingSet> {
         let n = match &sounds {
             Sounds::Frames(frames) => frames.len(),
             Sounds::Audio(audio) => audio.len(),
@@ -81,7 +119,7 @@ impl TrainingSet {
         let of = |name: &&str| (0..n).filter(|&clip| clips[clip].corpus == *name).collect();
         Ok(TrainingSet {
             sounds,
-            targets: clips.iter().map(|clip| target(clip, config)).collect(),
+            targets: clips.iter().map(|clip| target(clip, soft.get(&clip.id), config)).collect(),
             by_corpus: corpora.iter().map(of).collect(),
             extractor: Extractor::new(&config.front_end)?,
             config: config.clone(),
@@ -201,8 +239,9 @@ fn window_of(frames: &Frames, front_end: &FrontEnd) -> (usize, usize) {
     (n, front_end.window_frames(n))
 }
 
-/// What is to be learned of a clip: the intended emotion, in part replaced by what the crowd heard, and smoothed.
-fn target(clip: &Clip, config: &Config) -> [f32; N_CLASSES] {
+/// What is to be learned of a clip: the intended emotion, in part replaced by what the crowd heard, then by what another
+/// system says, and smoothed.
+fn target(clip: &Clip, soft: Option<&[f32; N_CLASSES]>, config: &Config) -> [f32; N_CLASSES] {
     let mut target = [0.0; N_CLASSES];
     target[clip.emotion.index()] = 1.0;
     let blend = |target: &mut [f32; N_CLASSES], share: f64, with: [f32; N_CLASSES]| {
@@ -211,6 +250,9 @@ fn target(clip: &Clip, config: &Config) -> [f32; N_CLASSES] {
     };
     if let Some(heard) = clip.votes.and_then(crate::corpus::Votes::soft_label) {
         blend(&mut target, config.training.vote_share, heard);
+    }
+    if let Some(soft) = soft {
+        blend(&mut target, config.training.soft_share, *soft);
     }
     blend(&mut target, config.training.label_smoothing, [1.0 / N_CLASSES as f32; N_CLASSES]);
     target
@@ -250,7 +292,7 @@ mod tests {
             .map(|i| Frames::from_values(4, (0..4 * (12 + i)).map(|v| -(v as f32)).collect()).unwrap())
             .collect();
         let clips = [Emotion::Fear, Emotion::Angry, Emotion::Disgust].map(|e| clip("a", e, None));
-        TrainingSet::new(&clips, Sounds::Frames(frames), &config(augment)).unwrap()
+        TrainingSet::new(&clips, Sounds::Frames(frames), &SoftTargets::new(), &config(augment)).unwrap()
     }
 
     /// Clips that are drawn once.
@@ -306,9 +348,49 @@ mod tests {
         let heard = clip("a", Emotion::Angry, Some(Votes([1, 3, 0, 0, 0, 0])));
         let expected = [0.625 * 0.88 + 0.02, 0.375 * 0.88 + 0.02, 0.02, 0.02, 0.02, 0.02];
         let close = |a: [f32; 6], b: [f32; 6]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
-        assert!(close(target(&heard, &config), expected), "{:?}", target(&heard, &config));
+        assert!(close(target(&heard, None, &config), expected), "{:?}", target(&heard, None, &config));
         let unheard = clip("a", Emotion::Angry, None);
-        assert!(close(target(&unheard, &config), [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]));
+        assert!(close(target(&unheard, None, &config), [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]));
+        config.training.soft_share = 0.25;
+        let soft = [0.2, 0.0, 0.0, 0.0, 0.0, 0.8];
+        let expected = [0.8 * 0.88 + 0.02, 0.02, 0.02, 0.02, 0.02, 0.2 * 0.88 + 0.02];
+        assert!(close(target(&unheard, Some(&soft), &config), expected));
+    }
+
+    #[test]
+    fn soft_targets_are_of_training_clips_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("predictions.csv");
+        let clip = |name: &str, speaker: &str| Clip {
+            id: format!("a/{name}"),
+            speaker: format!("a/{speaker}"),
+            sha256: [name.len() as u8; 32],
+            ..clip("a", Emotion::Sad, None)
+        };
+        let side = |clip: &Clip| match clip.speaker.as_str() {
+            "a/anna" => Some(Part::Train),
+            "a/bert" => Some(Part::Test),
+            _ => None,
+        };
+        let clips = [clip("x", "anna"), clip("yy", "anna"), clip("zzz", "bert"), clip("wwww", "carl")];
+        let split = Split::new("mine", clips, side).unwrap();
+        let mut config = config(AugmentConfig::off());
+        assert!(read_soft_targets(&config, &split).unwrap().is_empty());
+        config.training.soft_targets = Some(path.clone());
+        let read = |rows: &[(&str, &str)]| {
+            let mut text = "clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad\n".to_owned();
+            for (clip, speaker) in rows {
+                text += &format!("a/{clip},a,a/{speaker},,,sad,0.5,0,0,0,0,0.5\n");
+            }
+            std::fs::write(&path, text).unwrap();
+            read_soft_targets(&config, &split).map_err(|error| error.to_string())
+        };
+        let soft = read(&[("x", "anna"), ("wwww", "carl")]).unwrap();
+        assert_eq!(soft, SoftTargets::from([("a/x".to_owned(), [0.5, 0.0, 0.0, 0.0, 0.0, 0.5])]));
+        let error = read(&[("x", "anna"), ("zzz", "bert")]).unwrap_err();
+        assert!(error.contains("predictions.csv") && error.contains("a/zzz"), "{error}");
+        let error = read(&[("wwww", "carl")]).unwrap_err();
+        assert!(error.contains("got 1 for others"), "{error}");
     }
 
     #[test]
@@ -318,7 +400,8 @@ mod tests {
         let drawn = |balance: f64| {
             let mut config = config(AugmentConfig::off());
             config.training.corpus_balance = balance;
-            let set = TrainingSet::new(&clips, Sounds::Audio(vec![vec![0.0]; 90]), &config).unwrap();
+            let sounds = Sounds::Audio(vec![vec![0.0]; 90]);
+            let set = TrainingSet::new(&clips, sounds, &SoftTargets::new(), &config).unwrap();
             let order = set.order(1);
             assert_ne!(order, set.order(2));
             assert_eq!(order.len(), 90);
@@ -347,7 +430,8 @@ mod tests {
         config.front_end = FrontEnd { n_frames: 30, ..FrontEnd::whisper() };
         let audio: Vec<f32> = (0..16_000).map(|i| 0.1 * (i as f32 * 0.2).sin()).collect();
         let clips = [clip("a", Emotion::Sad, None)];
-        let set = TrainingSet::new(&clips, Sounds::Audio(vec![audio]), &config).unwrap();
+        let sounds = Sounds::Audio(vec![audio]);
+        let set = TrainingSet::new(&clips, sounds, &SoftTargets::new(), &config).unwrap();
         let (plain, batch) = (set.plain(1, &[0]).unwrap(), set.batch(1, &once([0])).unwrap());
         assert_eq!((plain[0].len(), batch.windows[0].len()), (80 * 30, 80 * 30));
         assert_ne!(plain[0], batch.windows[0]);

@@ -18,23 +18,39 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When `k` is below 3 or above the number of speakers.
 pub fn by_speaker(clips: &[Clip], k: usize, seed: u64) -> Result<Vec<Split>> {
-    let name = |fold: usize| format!("by-speaker/{k}/{}/{seed}", fold + 1);
-    if k < 3 {
-        let what = format!("expected at least 3 folds (training, validation, test), got {k}");
-        return Err(Error::Protocol { given: name(0), what });
-    }
-    let folds = deal(clips, k, seed).map_err(|what| Error::Protocol { given: name(0), what })?;
-    (0..k)
-        .map(|test| {
-            Split::new(name(test), clips.iter().cloned(), |clip| {
-                folds.get(clip.speaker.as_str()).map(|&fold| match fold {
-                    fold if fold == test => Part::Test,
-                    fold if fold == (test + 1) % k => Part::Validation,
-                    _ => Part::Train,
-                })
-            })
+    let name = |fold: usize| format!("by-speaker/{k}/{fold}/{seed}");
+    let refuse = |what| Error::Protocol { given: name(1), what };
+    (1..=k.max(1))
+        .map(|fold| {
+            let side = one_fold(clips, k, fold, seed).map_err(refuse)?;
+            Split::new(name(fold), clips.iter().cloned(), side)
         })
         .collect()
+}
+
+/// Where clips stand in fold `fold`, from 1, of [`by_speaker`]; nowhere, if their speaker is not among these. The error
+/// is a sentence.
+pub(super) fn one_fold<'a>(
+    clips: impl IntoIterator<Item = &'a Clip>,
+    k: usize,
+    fold: usize,
+    seed: u64,
+) -> Result<impl FnMut(&Clip) -> Option<Part>, String> {
+    if k < 3 {
+        return Err(format!("expected at least 3 folds (training, validation, test), got {k}"));
+    }
+    if !(1..=k).contains(&fold) {
+        return Err("there is no such fold".to_owned());
+    }
+    let test = fold - 1;
+    let folds = owned(deal(clips, k, seed)?);
+    Ok(move |clip: &Clip| {
+        folds.get(&clip.speaker).map(|&fold| match fold {
+            fold if fold == test => Part::Test,
+            fold if fold == (test + 1) % k => Part::Validation,
+            _ => Part::Train,
+        })
+    })
 }
 
 /// One split per speaker, in the order of their names: that speaker is the test, all others train. There is no
@@ -74,8 +90,7 @@ pub(super) fn sentence_and_speaker(
     seed: u64,
 ) -> Result<impl FnMut(&Clip) -> Option<Part>, String> {
     let test = fold - 1;
-    let speakers: HashMap<String, usize> =
-        deal(clips, k, seed)?.into_iter().map(|(speaker, fold)| (speaker.to_owned(), fold)).collect();
+    let speakers = owned(deal(clips, k, seed)?);
     let mut sentences: BTreeMap<&str, BTreeMap<[u8; 32], &str>> = BTreeMap::new();
     for clip in clips {
         if let Some(sentence) = &clip.sentence {
@@ -105,8 +120,16 @@ pub(super) fn sentence_and_speaker(
     })
 }
 
+fn owned(folds: HashMap<&str, usize>) -> HashMap<String, usize> {
+    folds.into_iter().map(|(speaker, fold)| (speaker.to_owned(), fold)).collect()
+}
+
 /// Deals the speakers to `k` folds. The error is a sentence.
-pub(super) fn deal(clips: &[Clip], k: usize, seed: u64) -> Result<HashMap<&str, usize>, String> {
+pub(super) fn deal<'a>(
+    clips: impl IntoIterator<Item = &'a Clip>,
+    k: usize,
+    seed: u64,
+) -> Result<HashMap<&'a str, usize>, String> {
     /// The speakers of one group, by their hash.
     type Group<'a> = BTreeMap<[u8; 32], &'a str>;
     let mut groups: BTreeMap<(&str, Option<Sex>), Group<'_>> = BTreeMap::new();

@@ -5,7 +5,8 @@
 //! | `emobox` | the six of EmoBox |
 //! | `luna-jimenez` | the five of Luna-Jimenez et al. |
 //! | `by-speaker/K[/SEED]` | K folds of speakers, dealt by corpus and sex |
-//! | `sentence-and-speaker/K[/SEED]` | the same, and the sentences of the test are not heard in training either |
+//! | `nested/K[/SEED]` | the same of the speakers that `default` trains on |
+//! | `sentence-and-speaker/K[/SEED]` | as `by-speaker`, and the sentences of the test are not heard in training either |
 //! | `loso` | one for each speaker |
 //! | `cross-corpus` | one for each corpus: train on all others, test on it |
 //! | any [`Protocol`] | that one |
@@ -27,6 +28,13 @@ pub enum Family {
     LunaJimenez,
     /// Folds of speakers.
     BySpeaker {
+        /// Number of folds, at least 3.
+        k: usize,
+        /// Which of the many ways to deal the speakers.
+        seed: u64,
+    },
+    /// Folds of the speakers that the default protocol trains on.
+    Nested {
         /// Number of folds, at least 3.
         k: usize,
         /// Which of the many ways to deal the speakers.
@@ -72,6 +80,9 @@ impl Family {
             Family::BySpeaker { k, seed } => {
                 (1..=*k).map(|fold| Protocol::BySpeaker { k: *k, fold, seed: *seed }).collect()
             }
+            Family::Nested { k, seed } => {
+                (1..=*k).map(|fold| Protocol::Nested { k: *k, fold, seed: *seed }).collect()
+            }
             Family::SentenceAndSpeaker { k, seed } => {
                 (1..=*k).map(|fold| Protocol::SentenceAndSpeaker { k: *k, fold, seed: *seed }).collect()
             }
@@ -102,6 +113,7 @@ impl std::fmt::Display for Family {
             Family::EmoBox => f.write_str("emobox"),
             Family::LunaJimenez => f.write_str("luna-jimenez"),
             Family::BySpeaker { k, seed } => write!(f, "by-speaker/{k}/{seed}"),
+            Family::Nested { k, seed } => write!(f, "nested/{k}/{seed}"),
             Family::SentenceAndSpeaker { k, seed } => write!(f, "sentence-and-speaker/{k}/{seed}"),
             Family::LeaveOneSpeakerOut => f.write_str("loso"),
             Family::CrossCorpus => f.write_str("cross-corpus"),
@@ -122,13 +134,14 @@ impl std::str::FromStr for Family {
             ["luna-jimenez"] => Family::LunaJimenez,
             ["loso"] => Family::LeaveOneSpeakerOut,
             ["cross-corpus"] => Family::CrossCorpus,
-            [name @ ("by-speaker" | "sentence-and-speaker"), k, ref seed @ ..] if seed.len() < 2 => {
+            [name @ ("by-speaker" | "nested" | "sentence-and-speaker"), k, ref seed @ ..] if seed.len() < 2 => {
                 let refuse = |what: String| Error::Protocol { given: text.to_owned(), what };
                 let (k, seed) = (k.parse().ok(), seed.first().map_or(Ok(0), |seed| seed.parse::<u64>()));
                 let k = k.filter(|k| *k >= 3).ok_or_else(|| refuse("K: expected 3 or more".to_owned()))?;
                 let seed = seed.map_err(|_| refuse("SEED: expected a whole number".to_owned()))?;
                 match name {
                     "by-speaker" => Family::BySpeaker { k, seed },
+                    "nested" => Family::Nested { k, seed },
                     _ => Family::SentenceAndSpeaker { k, seed },
                 }
             }

@@ -15,9 +15,10 @@ use crate::error::{Error, Result};
 
 /// What is offered when a name is not known.
 const CHOICES: &str = "default, audeering, tfds, emobox/1 to emobox/6, luna-jimenez/0 to luna-jimenez/4, \
-                       by-speaker/K/FOLD[/SEED], sentence-and-speaker/K/FOLD[/SEED], loso/SPEAKER, \
-                       cross-corpus/TRAIN/TEST, all, manifest; for a cross-validation also emobox, luna-jimenez, \
-                       by-speaker/K[/SEED], sentence-and-speaker/K[/SEED], loso, cross-corpus";
+                       by-speaker/K/FOLD[/SEED], nested/K/FOLD[/SEED], sentence-and-speaker/K/FOLD[/SEED], \
+                       loso/SPEAKER, cross-corpus/TRAIN/TEST, all, manifest; for a cross-validation also emobox, \
+                       luna-jimenez, by-speaker/K[/SEED], nested/K[/SEED], sentence-and-speaker/K[/SEED], loso, \
+                       cross-corpus";
 
 /// A named way to split a corpus. The text form is in the module's table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,6 +53,16 @@ pub enum Protocol {
     },
     /// One fold of [`by_speaker`](super::by_speaker()).
     BySpeaker {
+        /// Number of folds, at least 3.
+        k: usize,
+        /// 1 to `k`.
+        fold: usize,
+        /// Which of the many ways to deal the speakers.
+        seed: u64,
+    },
+    /// One fold of the speakers that [`Protocol::Default`] trains on, dealt as in [`by_speaker`](super::by_speaker()): a
+    /// cross-validation in which nobody hears its validation and test speakers.
+    Nested {
         /// Number of folds, at least 3.
         k: usize,
         /// 1 to `k`.
@@ -100,12 +111,34 @@ impl Protocol {
             | Protocol::Audeering
             | Protocol::Tfds
             | Protocol::BySpeaker { .. }
+            | Protocol::Nested { .. }
             | Protocol::SentenceAndSpeaker { .. } => &Part::ALL,
             Protocol::Manifest => &[Part::Train],
             _ => &[Part::Train, Part::Test],
         };
         self.needs(&split, needed, corpus)?;
+        self.needs_training_corpora(corpus)?;
+        for part in Part::ALL {
+            let absent = self.absent_speakers(part, corpus);
+            if !absent.is_empty() {
+                let (n, names) = (absent.len(), absent.join(", "));
+                log::warn!("split protocol '{self}': the data lack {n} of the speakers of its {part} part ({names})");
+            }
+        }
         Ok(split)
+    }
+
+    /// Checks that every corpus that is to train is among the data.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] with the one that is not.
+    pub fn needs_training_corpora(&self, corpus: &Corpus) -> Result<()> {
+        let Protocol::CrossCorpus { train, .. } = self else { return Ok(()) };
+        let absent = train.split('+').find(|name| !corpus.clips.iter().any(|clip| clip.corpus == **name));
+        absent.map_or(Ok(()), |name| {
+            let what = format!("'{name}', which is to train, is not among the data");
+            Err(Error::Protocol { given: self.to_string(), what })
+        })
     }
 
     /// Splits a corpus to evaluate on one side, which alone must have clips.
@@ -158,6 +191,7 @@ impl Protocol {
     /// What [`Split::new`] and [`by_speaker`](super::by_speaker()) refuse, and a corpus that is not among the data.
     pub fn sides(&self, corpus: &Corpus) -> Result<Split> {
         let clips = || corpus.clips.iter().cloned();
+        let refuse = |what: String| Error::Protocol { given: self.to_string(), what };
         let by_table = |side: fn(&str, u16) -> Option<Part>| {
             Split::new(self.to_string(), clips(), |clip| side(&clip.corpus, actor(clip)?))
         };
@@ -170,17 +204,22 @@ impl Protocol {
             }
             Protocol::LunaJimenez { fold } => self.fold_of(LUNA_JIMENEZ_TEST.get(*fold), corpus),
             Protocol::BySpeaker { k, fold, seed } => {
-                let splits = by_speaker::by_speaker(&corpus.clips, *k, *seed)?;
-                let mut from_fold =
-                    splits.into_iter().skip(fold.checked_sub(1).ok_or_else(|| self.no_fold())?);
-                from_fold.next().ok_or_else(|| self.no_fold())
+                let side = by_speaker::one_fold(&corpus.clips, *k, *fold, *seed).map_err(refuse)?;
+                Split::new(self.to_string(), clips(), side)
+            }
+            Protocol::Nested { k, fold, seed } => {
+                let trains =
+                    |clip: &&Clip| actor(clip).and_then(|a| default_side(&clip.corpus, a)) == Some(Part::Train);
+                let heard = corpus.clips.iter().filter(trains);
+                let side = by_speaker::one_fold(heard, *k, *fold, *seed).map_err(refuse)?;
+                Split::new(self.to_string(), clips(), side)
             }
             Protocol::SentenceAndSpeaker { k, fold, seed } => {
                 if !(1..=*k).contains(fold) || *k < 3 {
                     return Err(self.no_fold());
                 }
                 let side = by_speaker::sentence_and_speaker(&corpus.clips, *k, *fold, *seed)
-                    .map_err(|what| Error::Protocol { given: self.to_string(), what })?;
+                    .map_err(refuse)?;
                 Split::new(self.to_string(), clips(), side)
             }
             Protocol::LeaveOneSpeakerOut { speaker } => by_speaker::one_speaker_out(&corpus.clips, speaker),
@@ -281,6 +320,7 @@ impl std::fmt::Display for Protocol {
             Protocol::EmoBox { fold } => write!(f, "emobox/{fold}"),
             Protocol::LunaJimenez { fold } => write!(f, "luna-jimenez/{fold}"),
             Protocol::BySpeaker { k, fold, seed } => write!(f, "by-speaker/{k}/{fold}/{seed}"),
+            Protocol::Nested { k, fold, seed } => write!(f, "nested/{k}/{fold}/{seed}"),
             Protocol::SentenceAndSpeaker { k, fold, seed } => {
                 write!(f, "sentence-and-speaker/{k}/{fold}/{seed}")
             }
@@ -318,6 +358,10 @@ impl std::str::FromStr for Protocol {
             "by-speaker" => {
                 let (k, fold, seed) = fold_from(&name, arguments).map_err(refuse)?;
                 return Ok(Protocol::BySpeaker { k, fold, seed });
+            }
+            "nested" => {
+                let (k, fold, seed) = fold_from(&name, arguments).map_err(refuse)?;
+                return Ok(Protocol::Nested { k, fold, seed });
             }
             "sentence-and-speaker" => {
                 let (k, fold, seed) = fold_from(&name, arguments).map_err(refuse)?;

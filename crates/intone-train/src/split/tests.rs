@@ -113,6 +113,42 @@ fn a_protocol_refuses_data_without_its_speakers() {
 }
 
 #[test]
+fn a_corpus_that_is_to_train_must_be_there() {
+    let protocol: Protocol = "cross-corpus/crema-d+typo/ravdess".parse().unwrap();
+    let error = protocol.split(&everybody()).unwrap_err().to_string();
+    assert!(error.contains("'typo', which is to train"), "{error}");
+    // To evaluate, nobody has to be heard.
+    protocol.split_for(Part::Test, &everybody(), false).unwrap();
+}
+
+#[test]
+fn nested_folds_are_of_the_default_training_speakers() {
+    let default = Protocol::Default.split(&everybody()).unwrap();
+    let heard = default.speakers(Part::Train);
+    let mut tested: Vec<String> = Vec::new();
+    for protocol in "nested/5".parse::<Family>().unwrap().folds(&everybody()).unwrap() {
+        assert_eq!(protocol.to_string().parse::<Protocol>().unwrap(), protocol);
+        let split = protocol.split(&everybody()).unwrap();
+        assert_eq!(split.left_out().len(), everybody().clips.len() - heard.len());
+        let parts = Part::ALL.map(|part| split.speakers(part));
+        assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), heard.len());
+        assert!(parts.iter().flatten().all(|speaker| heard.contains(speaker)));
+        tested.extend(split.speakers(Part::Test).into_iter().map(str::to_owned));
+    }
+    tested.sort_unstable();
+    assert_eq!(tested, heard);
+}
+
+#[test]
+fn clips_that_were_left_out_stay_out() {
+    let clips = (0..8).map(|i| clip("a", &format!("s{}", i % 4), &i.to_string(), Sex::Female));
+    let split = Split::new("test", clips, |clip| (!clip.id.ends_with('7')).then_some(Part::Train)).unwrap();
+    let split = split.with_validation(2, 0).unwrap();
+    assert_eq!(split.left_out().len(), 1);
+    assert!(split.iter().all(|(_, clip)| !clip.id.ends_with('7')));
+}
+
+#[test]
 fn no_speaker_stands_on_two_sides() {
     let clips = [clip("a", "anna", "1", Sex::Female), clip("a", "anna", "2", Sex::Female)];
     let side = |clip: &Clip| Some(if clip.id.ends_with('1') { Part::Train } else { Part::Test });
