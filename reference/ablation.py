@@ -16,6 +16,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INTONE = ROOT / "target/release/intone"
@@ -28,7 +29,7 @@ RUNS = {
     "recipe-seed-2": (["seed=2"], "the recipe, another seed"),
     "recipe-seed-3": (["seed=3"], "the recipe, another seed"),
     "frozen": (["model.frozen_epochs=8", "training.max_epochs=8"], "the head alone: the encoder as it was published"),
-    "longer": (["model.frozen_epochs=4", "training.max_epochs=28"], "the head alone for half as long, both together for 24 epochs"),
+    "longer": (["training.max_epochs=32"], "both together for 24 epochs in place of 10"),
     "three-blocks": (["model.n_blocks=3"], "without the last block"),
     "head-not-first": (["model.frozen_epochs=0"], "head and encoder from the first step on"),
     "single-precision": (["model.products=f32"], "matrix products in single precision"),
@@ -67,6 +68,14 @@ def record(name, folder):
     with open(folder / "log.csv", newline="") as file:
         epochs = [{key: float(value) for key, value in epoch.items()} for epoch in csv.DictReader(file)]
     provenance = info["provenance"]
+    config = tomllib.loads(provenance["config"])
+    for setting in RUNS[name][0]:
+        key, value = setting.split("=", 1)
+        table = config
+        for part in key.split("."):
+            table = table.get(part, {})
+        if str(table).lower() != value and str(table) != str(tomllib.loads(f"x = {value}")["x"]):
+            sys.exit(f"{folder}: expected a run with {setting}, got {key} = {table}")
     kept = {key: provenance[key] for key in ("created", "commit", "config", "split_hash", "scores")}
     RECORDS.mkdir(exist_ok=True)
     with open(RECORDS / f"{name}.json", "w") as file:
@@ -84,7 +93,8 @@ def row(name):
     best = max(epochs, key=lambda epoch: epoch["validation_accuracy"], default=None)
     interval = "{:.1f} [{:.1f}, {:.1f}]".format(
         *(100 * scores[f"validation_{key}"] for key in ("accuracy", "accuracy_low", "accuracy_high")))
-    cells = [name, RUNS[name][1], " ".join(f"`{s}`" for s in kept["settings"]) or "-", interval,
+    question = RUNS[name][1] + (f" ({kept['note']})" if "note" in kept else "")
+    cells = [name, question, " ".join(f"`{s}`" for s in kept["settings"]) or "-", interval,
              f"{100 * scores['validation_uar']:.1f}", f"{scores['validation_ece']:.3f}",
              f"{best['epoch']:.0f} of {len(epochs)}" if best else "log not kept"]
     return "| " + " | ".join(cells) + " |"
