@@ -124,6 +124,10 @@ fn what_cannot_be_imported_is_named_and_nothing_is_written() {
         golden(&place, name);
     }
     place.file("cut.keras", &std::fs::read(place.path("reference.keras")).unwrap()[..5_000]);
+    place.file("few.pkl", b"\x80\x02](X\x03\0\0\0sadX\x05\0\0\0angrye.");
+    place.file("twice.pkl", &[b"\x80\x02](".as_slice(), &b"X\x03\0\0\0sad".repeat(6), b"e."].concat());
+    place.file("no-list.pkl", b"\x80\x02}X\x07\0\0\0classesNs.");
+    place.file("few-classes.pkl", b"\x80\x02}X\x07\0\0\0classes]X\x03\0\0\0sadas.");
     place.file("evil.pkl", b"cos\nsystem\n(S'touch executed'\ntR.");
     for (args, expected) in [
         (vec!["cut.keras"], "cut.keras: "),
@@ -141,11 +145,30 @@ fn what_cannot_be_imported_is_named_and_nothing_is_written() {
             vec!["reference.keras", "--params", "evil.pkl"],
             "evil.pkl: pickle, byte 11: it asks for `os.system`",
         ),
-        (vec!["reference.keras", "--params", "numpy_4.pkl"], "reference.keras: parameter `big`"),
+        // The file that is named is the one at fault.
+        (vec!["reference.keras", "--params", "numpy_4.pkl"], "numpy_4.pkl: parameter `big`"),
+        (
+            vec!["reference.keras", "--labels", "few.pkl"],
+            "few.pkl: labels: 2 classes (sad, angry), but the network has 6 outputs",
+        ),
+        (vec!["reference.keras", "--labels", "twice.pkl"], "twice.pkl: labels: the label `sad` stands twice"),
+        (
+            vec!["reference.keras", "--params", "no-list.pkl"],
+            "no-list.pkl: parameter `classes`: labels: expected a label encoder or a list of names, got None",
+        ),
+        (
+            vec!["reference.keras", "--params", "few-classes.pkl"],
+            "few-classes.pkl: labels: 1 classes (sad), but the network has 6 outputs",
+        ),
+        (
+            vec!["reference.keras", "--labels", "few.pkl", "--params", "few-classes.pkl"],
+            "few.pkl: labels: sad, angry; but the parameters name the classes sad",
+        ),
     ] {
         let output = import(&place, &[args, vec!["--out", "never.safetensors"]].concat());
         assert_eq!(code(&output), 2);
-        assert!(stderr(&output).contains(expected), "{expected} in\n{}", stderr(&output));
+        let text = stderr(&output);
+        assert!(text.starts_with(&format!("intone: {expected}")), "{expected} in\n{text}");
         assert!(!place.path("never.safetensors").exists() && !place.path("executed").exists());
     }
 }

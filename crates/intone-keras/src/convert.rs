@@ -1,16 +1,17 @@
 //! From the layers and weights of Keras to those of a model file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use intone::Emotion;
 use intone::features::FrontEnd;
 use intone::model::chain::{ChainConfig, ChainLayer, Size};
-use intone::model::{Architecture, Model, ModelFile, ModelMeta, Provenance, Tensor};
+use intone::model::{Architecture, Model, ModelError, ModelFile, ModelMeta, Provenance, Tensor};
 use serde_json::Value;
 
 use crate::archive::{self, Archive};
 use crate::error::{Error, Result};
+use crate::labels::Labels;
 use crate::layers::{KerasLayer, read_layers, shown};
 use crate::parameters::{Parameters, Picture, Values};
 use crate::parts::{Part, read_parts};
@@ -22,6 +23,8 @@ pub struct KerasModel {
     input: [Option<usize>; 2],
     version: String,
     parts: Vec<Part>,
+    /// Where it was read from.
+    path: Option<PathBuf>,
 }
 
 /// What lies beside a model, as far as it is given.
@@ -29,7 +32,7 @@ pub struct KerasModel {
 pub struct Beside {
     /// The classes, in the order of the outputs. Where neither these nor the parameters name them, six classes are angry,
     /// disgust, fear, happy, neutral and sad, as the alphabet has them.
-    pub labels: Option<Vec<String>>,
+    pub labels: Option<Labels>,
     /// How recordings become the network's input; without them, as with [`FrontEnd::reference`].
     pub parameters: Option<Parameters>,
     /// What the values of its input are, where that is not what the parameters are taken for.
@@ -44,7 +47,8 @@ impl KerasModel {
     pub fn open(path: impl AsRef<Path>) -> Result<KerasModel> {
         let path = path.as_ref();
         let read = || KerasModel::read(&read_limited(path, archive::MAX_BYTES)?);
-        read().map_err(|error| error.in_file(path))
+        let model = read().map_err(|error| error.in_file(path))?;
+        Ok(KerasModel { path: Some(path.to_owned()), ..model })
     }
 
     /// The same from a file that lies in memory.
@@ -58,7 +62,7 @@ impl KerasModel {
         let parts = read_parts(archive.weights()?, &layers.layers)?;
         match parts.last() {
             Some(Part { layer: ChainLayer::Dense { .. }, .. }) => {
-                Ok(KerasModel { input, version: archive.version, parts })
+                Ok(KerasModel { input, version: archive.version, parts, path: None })
             }
             Some(part) => {
                 Err(part.from.refuse("expected Dense as the last layer, with softmax or nothing behind it"))
@@ -88,8 +92,14 @@ impl KerasModel {
     /// The model file: this network behind the way from recordings to its input, with names for its classes.
     ///
     /// # Errors
-    /// Layers that do not fit each other; labels or parameters that do not fit the network, or each other.
+    /// Layers that do not fit each other; labels or parameters that do not fit the network, or each other. All with the path of
+    /// the file at fault, where that was read from one.
     pub fn into_file(self, beside: Beside) -> Result<ModelFile> {
+        let path = self.path.clone();
+        self.beside(beside).map_err(|error| error.in_source(path.as_deref()))
+    }
+
+    fn beside(self, beside: Beside) -> Result<ModelFile> {
         let Beside { labels, parameters, values } = beside;
         let mut picture = match &parameters {
             Some(parameters) => parameters.picture(self.input)?,
@@ -98,10 +108,11 @@ impl KerasModel {
         picture.values = values.unwrap_or(picture.values);
         let of_parameters = parameters.as_ref().map_or(Ok(None), Parameters::labels)?;
         if let (Some(labels), Some(others)) = (&labels, &of_parameters)
-            && labels != others
+            && labels.names() != others.names()
         {
-            let (labels, others) = (labels.join(", "), others.join(", "));
-            return Err(Error::Labels(format!("{labels}; but the parameters name the classes {others}")));
+            let (names, others) = (labels.names().join(", "), others.names().join(", "));
+            let error = Error::Labels(format!("{names}; but the parameters name the classes {others}"));
+            return Err(error.in_source(labels.path.as_deref()));
         }
         let mut notes = format!("Imported from Keras {}.", self.version).replace(" .", ".");
         if parameters.as_ref().is_some_and(Parameters::are_the_reference_projects) {
@@ -112,23 +123,25 @@ impl KerasModel {
     }
 
     /// As many labels as there are outputs.
-    fn labels(&self, labels: Option<Vec<String>>) -> Result<Vec<String>> {
+    fn labels(&self, labels: Option<Labels>) -> Result<Labels> {
         let n_classes = self.n_classes();
         let known = Emotion::ALL.map(|emotion| emotion.name().to_owned());
         match labels {
-            Some(labels) if labels.len() == n_classes => Ok(labels),
+            Some(labels) if labels.names().len() == n_classes => Ok(labels),
             Some(labels) => {
-                let (n, labels) = (labels.len(), labels.join(", "));
-                Err(Error::Labels(format!("{n} classes ({labels}), but the network has {n_classes} outputs")))
+                let (n, names) = (labels.names().len(), labels.names().join(", "));
+                let error =
+                    Error::Labels(format!("{n} classes ({names}), but the network has {n_classes} outputs"));
+                Err(error.in_source(labels.path.as_deref()))
             }
-            None if n_classes == known.len() => Ok(known.to_vec()),
+            None if n_classes == known.len() => Ok(Labels::new(known.to_vec())),
             None => Err(Error::Labels(format!(
                 "the network has {n_classes} outputs, and nothing names its classes"
             ))),
         }
     }
 
-    fn behind(self, picture: &Picture, labels: Vec<String>, notes: String) -> Result<ModelFile> {
+    fn behind(self, picture: &Picture, labels: Labels, notes: String) -> Result<ModelFile> {
         let n_classes = self.n_classes();
         let (n_mels, n_frames) = (picture.front_end.n_mels, picture.front_end.n_frames);
         for (index, (side, ours)) in ["mel bands", "frames"].into_iter().zip([n_mels, n_frames]).enumerate() {
@@ -150,9 +163,15 @@ impl KerasModel {
         }
         let chain = ChainConfig { n_mels, n_frames, n_classes, layers };
         check(&chain, &tensors, n_before, &sources)?;
-        let mut meta = ModelMeta::new(Architecture::Chain(chain), picture.front_end.clone(), labels);
+        let (names, front_end) = (labels.names().to_vec(), picture.front_end.clone());
+        let mut meta = ModelMeta::new(Architecture::Chain(chain), front_end, names);
         meta.provenance = Provenance { notes, ..Provenance::default() };
-        meta.validate().map_err(intone::Error::from)?;
+        meta.validate().map_err(|error| match error {
+            ModelError::DuplicateLabel { .. } | ModelError::InvalidLabel { .. } => {
+                Error::Labels(error.to_string()).in_source(labels.path.as_deref())
+            }
+            other => Error::Intone(other.into()),
+        })?;
         // Whatever is still wrong is found here, and not by whoever opens the file.
         Model::new(&meta.architecture, tensors.clone())?;
         Ok(ModelFile::new(meta, tensors))

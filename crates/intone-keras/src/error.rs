@@ -1,6 +1,6 @@
 //! Why a file of another program cannot be taken over.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -85,6 +85,14 @@ impl Error {
         match self {
             Error::InFile { .. } => self,
             other => Error::InFile { path: path.into(), error: Box::new(other) },
+        }
+    }
+
+    /// The same error, with the file that its cause was read from, if it was one.
+    pub(crate) fn in_source(self, path: Option<&Path>) -> Error {
+        match path {
+            Some(path) => self.in_file(path),
+            None => self,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The classes of a model, in the order of its outputs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use intone::Emotion;
 
@@ -8,34 +8,57 @@ use crate::error::{Error, Result};
 use crate::pickle::{self, Value};
 use crate::read_limited;
 
-/// Reads the classes from a pickle: scikit-learn's `LabelEncoder`, a list or a numpy array of names, or a dictionary from
-/// names to indices or from indices to names.
-///
-/// # Errors
-/// A pickle that holds something else or asks for code to be run; classes that are no names; all with the path.
-pub fn open_labels(path: impl AsRef<Path>) -> Result<Vec<String>> {
-    let path = path.as_ref();
-    let read = || read_labels(&read_limited(path, pickle::MAX_BYTES)?);
-    read().map_err(|error| error.in_file(path))
+/// Names of classes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    pub(crate) names: Vec<String>,
+    /// Where they were read from.
+    pub(crate) path: Option<PathBuf>,
 }
 
-/// The same from a pickle that lies in memory.
-///
-/// # Errors
-/// As [`open_labels`].
-pub fn read_labels(pickle: &[u8]) -> Result<Vec<String>> {
-    match pickle::read(pickle)? {
-        Value::LabelEncoder(attributes) => {
-            let classes = attributes.iter().find(|(key, _)| *key == Value::Text("classes_".to_owned()));
-            match classes {
-                Some((_, classes)) => labels_of(classes),
-                None => {
-                    Err(Error::Labels("a label encoder that was not fitted: it has no `classes_`".to_owned()))
+impl Labels {
+    /// These names, in the order of the outputs.
+    pub fn new(names: Vec<String>) -> Labels {
+        Labels { names, path: None }
+    }
+
+    /// Reads the classes from a pickle: scikit-learn's `LabelEncoder`, a list or a numpy array of names, or a dictionary from
+    /// names to indices or from indices to names.
+    ///
+    /// # Errors
+    /// A pickle that holds something else or asks for code to be run; classes that are no names; all with the path.
+    pub fn open(path: impl AsRef<Path>) -> Result<Labels> {
+        let path = path.as_ref();
+        let read = || Labels::read(&read_limited(path, pickle::MAX_BYTES)?);
+        let labels = read().map_err(|error| error.in_file(path))?;
+        Ok(Labels { path: Some(path.to_owned()), ..labels })
+    }
+
+    /// The same from a pickle that lies in memory.
+    ///
+    /// # Errors
+    /// As [`Labels::open`].
+    pub fn read(pickle: &[u8]) -> Result<Labels> {
+        let names = match pickle::read(pickle)? {
+            Value::LabelEncoder(attributes) => {
+                let classes = attributes.iter().find(|(key, _)| *key == Value::Text("classes_".to_owned()));
+                match classes {
+                    Some((_, classes)) => labels_of(classes)?,
+                    None => {
+                        let what = "a label encoder that was not fitted: it has no `classes_`";
+                        return Err(Error::Labels(what.to_owned()));
+                    }
                 }
             }
-        }
-        Value::Dict(pairs) => labels_of_dict(&pairs),
-        other => labels_of(&other),
+            Value::Dict(pairs) => labels_of_dict(&pairs)?,
+            other => labels_of(&other)?,
+        };
+        Ok(Labels::new(names))
+    }
+
+    /// The names, in the order of the outputs.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 }
 

@@ -1,10 +1,10 @@
 //! Models that others trained with Keras, as model files of [`intone`].
 //!
 //! ```no_run
-//! use intone_keras::{Beside, KerasModel, Parameters, open_labels};
+//! use intone_keras::{Beside, KerasModel, Labels, Parameters};
 //!
 //! let beside = Beside {
-//!     labels: Some(open_labels("label_encoder.pkl")?),
+//!     labels: Some(Labels::open("label_encoder.pkl")?),
 //!     parameters: Some(Parameters::open("audio_params.pkl")?),
 //!     ..Beside::default()
 //! };
@@ -28,7 +28,7 @@ mod pickle;
 
 pub use convert::{Beside, KerasModel};
 pub use error::{Error, Result};
-pub use labels::{open_labels, read_labels};
+pub use labels::Labels;
 pub use parameters::{Parameters, Picture, Values};
 
 use std::fs::File;

@@ -1,12 +1,12 @@
 //! The pickled parameters that lie beside a model: how recordings become its input.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use intone::features::{Filling, FrontEnd};
 
 use crate::error::{Error, Result};
-use crate::labels::labels_of;
+use crate::labels::{Labels, labels_of};
 use crate::pickle::{self, Value};
 use crate::read_limited;
 
@@ -65,6 +65,8 @@ pub struct Picture {
 pub struct Parameters {
     /// By their names in lower case, each with the name as it stands in the file.
     values: BTreeMap<String, (String, Value)>,
+    /// Where they were read from.
+    path: Option<PathBuf>,
 }
 
 /// The keys of one meaning each, the first of them for messages.
@@ -93,7 +95,8 @@ impl Parameters {
     pub fn open(path: impl AsRef<Path>) -> Result<Parameters> {
         let path = path.as_ref();
         let read = || Parameters::read(&read_limited(path, pickle::MAX_BYTES)?);
-        read().map_err(|error| error.in_file(path))
+        let parameters = read().map_err(|error| error.in_file(path))?;
+        Ok(Parameters { path: Some(path.to_owned()), ..parameters })
     }
 
     /// The same from a pickle that lies in memory.
@@ -113,7 +116,7 @@ impl Parameters {
                 return Err(refuse(&key, format!("it stands there as `{other}`, too")));
             }
         }
-        Ok(Parameters { values })
+        Ok(Parameters { values, path: None })
     }
 
     /// Whether these are the reference project's, by their keys. What they do not say is then taken from its notebook: see
@@ -125,15 +128,20 @@ impl Parameters {
     /// The classes, where they are given.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where they are no names, or not as many as they are said to be.
-    pub fn labels(&self) -> Result<Option<Vec<String>>> {
+    /// [`Error::Parameter`] where they are no names, or not as many as they are said to be; with the path, where they were read
+    /// from a file.
+    pub fn labels(&self) -> Result<Option<Labels>> {
+        self.read_labels().map_err(|error| error.in_source(self.path.as_deref()))
+    }
+
+    fn read_labels(&self) -> Result<Option<Labels>> {
         let Some((key, value)) = self.one(CLASSES)? else { return Ok(None) };
         let labels = labels_of(value).map_err(|error| refuse(key, error.to_string()))?;
         match self.one(N_CLASSES)? {
             Some((key, n)) if whole(key, n)? != labels.len() => {
                 Err(refuse(key, format!("{}, but {} are named", shown(n), labels.len())))
             }
-            _ => Ok(Some(labels)),
+            _ => Ok(Some(Labels { path: self.path.clone(), ..Labels::new(labels) })),
         }
     }
 
@@ -144,8 +152,13 @@ impl Parameters {
     /// fills up, and values are in [0, 1].
     ///
     /// # Errors
-    /// [`Error::Parameter`] with the first that cannot be honoured, or that contradicts the network or another.
+    /// [`Error::Parameter`] with the first that cannot be honoured, or that contradicts the network or another; with the path,
+    /// where they were read from a file.
     pub fn picture(&self, input: [Option<usize>; 2]) -> Result<Picture> {
+        self.read_picture(input).map_err(|error| error.in_source(self.path.as_deref()))
+    }
+
+    fn read_picture(&self, input: [Option<usize>; 2]) -> Result<Picture> {
         self.check_names()?;
         self.check_defaults()?;
         let mut front_end = FrontEnd::reference();

@@ -5,7 +5,8 @@
 //! a pickle that names anything else is refused by that name. Nothing is ever executed.
 //!
 //! Protocols 2 to 5 (Python 2.3 to date), as documented in Python's `pickletools`. Values are kept once and referred to by
-//! number, so that a pickle which uses a value a thousand times takes no more memory than its own length asks for.
+//! number, so that a pickle which uses a value a thousand times takes no more memory than its own length asks for; and what it
+//! makes is counted, so that one which makes a value a thousand times is refused.
 
 use crate::error::{Error, Result};
 

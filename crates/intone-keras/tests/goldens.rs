@@ -8,7 +8,7 @@ use common::{Answers, LABELS, MODELS, close, golden, golden_path, parameters_for
 use intone::features::{Extractor, Filling, FrontEnd};
 use intone::model::{Architecture, Model, ModelFile, Precision};
 use intone::{Audio, Recognizer, SampleRate};
-use intone_keras::{Beside, KerasModel, Parameters, Values, open_labels, read_labels};
+use intone_keras::{Beside, KerasModel, Labels, Parameters, Values};
 
 /// The model file of a golden, whatever the shape of its input.
 fn import(name: &str) -> ModelFile {
@@ -57,7 +57,7 @@ fn label_encoders_of_every_protocol_are_read() {
     for kind in ["text", "object"] {
         for protocol in 2..=5 {
             let name = format!("labels_{kind}_{protocol}.pkl");
-            assert_eq!(open_labels(golden_path(&name)).unwrap(), LABELS, "{name}");
+            assert_eq!(Labels::open(golden_path(&name)).unwrap().names(), LABELS, "{name}");
         }
     }
     // Before numpy 2 and scikit-learn 0.22 the modules had other names; protocols below 4 have them in lines.
@@ -67,7 +67,7 @@ fn label_encoders_of_every_protocol_are_read() {
     };
     let old = replaced(&golden("labels_object_3.pkl"), "numpy._core.", "numpy.core.");
     let old = replaced(&old, "preprocessing._label\n", "preprocessing.label\n");
-    assert_eq!(read_labels(&old).unwrap(), LABELS);
+    assert_eq!(Labels::read(&old).unwrap().names(), LABELS);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn the_reference_projects_parameters_are_taken_with_what_its_notebook_does() {
         assert!(parameters.are_the_reference_projects());
         let picture = parameters.picture([Some(128), Some(130)]).unwrap();
         assert_eq!((picture.values, &picture.front_end), (Values::Standardised, &expected));
-        assert_eq!(parameters.labels().unwrap().unwrap(), LABELS);
+        assert_eq!(parameters.labels().unwrap().unwrap().names(), LABELS);
     }
 }
 
@@ -88,7 +88,8 @@ fn numpys_numbers_are_parameters_too() {
     for protocol in 2..=5 {
         let parameters = Parameters::open(golden_path(&format!("numpy_{protocol}.pkl"))).unwrap();
         let error = parameters.picture([Some(64), Some(94)]).unwrap_err().to_string();
-        assert!(error.contains("parameter `big`: 1099511627776"), "{error}");
+        let expected = format!("numpy_{protocol}.pkl: parameter `big`: 1099511627776");
+        assert!(error.contains(&expected), "{error}");
     }
 }
 
@@ -99,7 +100,7 @@ fn recordings_are_answered_as_the_reference_project_does() {
     let file = KerasModel::open(golden_path("reference.keras"))
         .unwrap()
         .into_file(Beside {
-            labels: Some(open_labels(golden_path("labels_text_4.pkl")).unwrap()),
+            labels: Some(Labels::open(golden_path("labels_text_4.pkl")).unwrap()),
             parameters: Some(Parameters::open(golden_path("parameters_4.pkl")).unwrap()),
             values: None,
         })

@@ -7,7 +7,7 @@ mod common;
 use std::io::{Cursor, Read, Write};
 
 use common::{MODELS, golden, golden_path, parameters_for};
-use intone_keras::{Beside, KerasModel, Parameters, Values, read_labels};
+use intone_keras::{Beside, KerasModel, Labels, Parameters, Values};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
@@ -380,19 +380,19 @@ fn labels_come_in_several_forms_and_fit_the_network() {
         let names: Vec<u8> = names.iter().flat_map(|name| text(name)).collect();
         [b"\x80\x02](".as_slice(), &names, b"e."].concat()
     };
-    assert_eq!(read_labels(&list(&["Calm", "fearful", "HAP"])).unwrap(), ["Calm", "fear", "happy"]);
+    assert_eq!(Labels::read(&list(&["Calm", "fearful", "HAP"])).unwrap().names(), ["Calm", "fear", "happy"]);
     let by_name = dictionary(&[("sad", b"K\x01"), ("anger", b"K\x00")]);
-    assert_eq!(read_labels(&by_name).unwrap(), ["angry", "sad"]);
+    assert_eq!(Labels::read(&by_name).unwrap().names(), ["angry", "sad"]);
     for (bytes, expected) in [
         (b"\x80\x02N.".to_vec(), "expected a label encoder or a list of names, got None"),
         (b"\x80\x02]K\x01a.".to_vec(), "got the number 1"),
         (dictionary(&[("sad", b"K\x01"), ("angry", b"K\x02")]), "expected the indices 0 to 1, got 1, 2"),
     ] {
-        let error = read_labels(&bytes).unwrap_err().to_string();
+        let error = Labels::read(&bytes).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected:?} is not in: {error}");
     }
     let with = |labels: &[&str]| {
-        let labels = Some(labels.iter().map(|&label| label.to_owned()).collect());
+        let labels = Some(Labels::new(labels.iter().map(|&label| label.to_owned()).collect()));
         KerasModel::read(&golden("reference.keras"))
             .unwrap()
             .into_file(Beside { labels, ..Beside::default() })

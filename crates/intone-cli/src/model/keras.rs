@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use intone::features::Filling;
 use intone::model::{ModelFile, Precision};
-use intone_keras::{Beside, KerasModel, Parameters, Values, open_labels};
+use intone_keras::{Beside, KerasModel, Labels, Parameters, Values};
 
 use crate::terminal::{printable, thousands};
 
@@ -47,7 +47,7 @@ enum ValuesName {
 
 pub(super) fn import(args: &Args) -> anyhow::Result<ExitCode> {
     let beside = Beside {
-        labels: args.labels.as_ref().map(open_labels).transpose()?,
+        labels: args.labels.as_ref().map(Labels::open).transpose()?,
         parameters: args.params.as_ref().map(Parameters::open).transpose()?,
         values: args.values.map(|values| match values {
             ValuesName::Unit => Values::Unit,
@@ -55,7 +55,7 @@ pub(super) fn import(args: &Args) -> anyhow::Result<ExitCode> {
             ValuesName::Standardised => Values::Standardised,
         }),
     };
-    let file = KerasModel::open(&args.file)?.into_file(beside).map_err(|error| error.in_file(&args.file))?;
+    let file = KerasModel::open(&args.file)?.into_file(beside)?;
     file.write(&args.out, Precision::F32)?;
     let mut out = io::stdout().lock();
     let name = printable(&args.out.to_string_lossy());

@@ -100,6 +100,16 @@ pub(super) fn plain(node: &Node) -> Value {
     }
 }
 
+/// How many lists [`nested`] makes within the outermost.
+pub(super) fn n_rows(shape: &[usize]) -> usize {
+    let outer = shape.split_last().map_or(&[][..], |(_, outer)| outer);
+    let sum = outer.iter().fold((1usize, 0usize), |(n, sum), &side| {
+        let n = n.saturating_mul(side);
+        (n, sum.saturating_add(n))
+    });
+    sum.1
+}
+
 /// Items as lists in lists; nothing where they do not fill the shape, or lie in another order than their dimensions.
 pub(super) fn nested(mut items: Vec<Value>, shape: &[usize], fortran: bool) -> Option<Value> {
     if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(items.len())

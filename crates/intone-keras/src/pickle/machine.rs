@@ -15,6 +15,10 @@ const MAX_SIDES: usize = 64;
 /// The most bytes in one call that makes others of them. numpy's single values have 16.
 const MAX_ENCODED: usize = 4_096;
 
+/// The most bytes of all that a pickle makes while it runs. What it drops is not freed, and counts like what it keeps; a call
+/// counts what it is given, too. As many values as are spread out take less than ten MiB.
+const MAX_MADE: usize = 16 << 20;
+
 /// The longest code of a numpy type.
 const MAX_CODE: usize = 16;
 
@@ -40,6 +44,19 @@ pub(super) enum Node {
     LabelEncoder(Option<Id>),
 }
 
+impl Node {
+    /// Bytes that lie outside of the node.
+    fn n_bytes(&self) -> usize {
+        match self {
+            Node::Text(text) => text.len(),
+            Node::Bytes(bytes) => bytes.len(),
+            Node::List(items) => size_of_val(items.as_slice()),
+            Node::Array(Some(array)) => size_of_val(array.shape.as_slice()),
+            _ => 0,
+        }
+    }
+}
+
 pub(super) struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -48,6 +65,8 @@ pub(super) struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// What is left of [`MAX_MADE`].
+    n_left: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -59,6 +78,7 @@ impl<'a> Machine<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            n_left: MAX_MADE,
         }
     }
 
@@ -117,9 +137,20 @@ impl<'a> Machine<'a> {
         Ok(Node::Int(number.checked_shl(shift).unwrap_or(0) as i64 >> shift.min(63)))
     }
 
-    fn push(&mut self, node: Node) {
+    /// Takes bytes from what is left for values.
+    fn spend(&mut self, n_bytes: usize) -> Result<()> {
+        match self.n_left.checked_sub(n_bytes) {
+            Some(left) => self.n_left = left,
+            None => return self.refuse(format!("its values take more than {MAX_MADE} bytes")),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, node: Node) -> Result<()> {
+        self.spend(size_of::<Node>() + node.n_bytes())?;
         self.stack.push(self.nodes.len());
         self.nodes.push(node);
+        Ok(())
     }
 
     fn pop(&mut self) -> Result<Id> {
@@ -147,11 +178,11 @@ impl<'a> Machine<'a> {
     fn tuple(&mut self, n: usize) -> Result<()> {
         let mut items = (0..n).map(|_| self.pop()).collect::<Result<Vec<Id>>>()?;
         items.reverse();
-        self.push(Node::List(items));
-        Ok(())
+        self.push(Node::List(items))
     }
 
     fn append(&mut self, items: Vec<Id>) -> Result<()> {
+        self.spend(size_of_val(items.as_slice()))?;
         let list = self.top()?;
         match &mut self.nodes[list] {
             Node::List(list) => list.extend(items),
@@ -161,6 +192,7 @@ impl<'a> Machine<'a> {
     }
 
     fn set_items(&mut self, items: &[Id]) -> Result<()> {
+        self.spend(size_of_val(items))?;
         let dict = self.top()?;
         let (pairs, rest) = items.as_chunks::<2>();
         match &mut self.nodes[dict] {
@@ -173,6 +205,8 @@ impl<'a> Machine<'a> {
     }
 
     fn remember(&mut self, index: u32) -> Result<()> {
+        // A table is up to half empty.
+        self.spend(2 * size_of::<(u32, Id)>())?;
         let id = self.top()?;
         self.memo.insert(index, id);
         Ok(())
@@ -194,8 +228,7 @@ impl<'a> Machine<'a> {
                  nothing is executed",
             ));
         };
-        self.push(Node::Name(*known));
-        Ok(())
+        self.push(Node::Name(*known))
     }
 
     /// Runs up to the end of the pickle; its value.
@@ -214,28 +247,28 @@ impl<'a> Machine<'a> {
                 0x95 => drop(self.take(8)?),
                 // STOP
                 b'.' => return self.pop(),
-                b'N' => self.push(Node::None),
-                0x88 => self.push(Node::Bool(true)),
-                0x89 => self.push(Node::Bool(false)),
+                b'N' => self.push(Node::None)?,
+                0x88 => self.push(Node::Bool(true))?,
+                0x89 => self.push(Node::Bool(false))?,
                 // BININT, BININT1, BININT2, LONG1, LONG4
                 b'J' => {
                     let number = self.number(4)? as u32 as i32;
-                    self.push(Node::Int(number.into()));
+                    self.push(Node::Int(number.into()))?;
                 }
                 b'K' => self.integer(1)?,
                 b'M' => self.integer(2)?,
                 0x8a => {
                     let long = self.long(1)?;
-                    self.push(long);
+                    self.push(long)?;
                 }
                 0x8b => {
                     let long = self.long(4)?;
-                    self.push(long);
+                    self.push(long)?;
                 }
                 // BINFLOAT: big-endian
                 b'G' => {
                     let bits = self.number(8)?.swap_bytes();
-                    self.push(Node::Float(f64::from_bits(bits)));
+                    self.push(Node::Float(f64::from_bits(bits)))?;
                 }
                 // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
                 0x8c => self.string(1)?,
@@ -246,8 +279,8 @@ impl<'a> Machine<'a> {
                 b'B' => self.raw(4)?,
                 0x8e | 0x96 => self.raw(8)?,
                 // EMPTY_LIST, EMPTY_TUPLE, EMPTY_SET
-                b']' | b')' | 0x8f => self.push(Node::List(Vec::new())),
-                b'}' => self.push(Node::Dict(Vec::new())),
+                b']' | b')' | 0x8f => self.push(Node::List(Vec::new()))?,
+                b'}' => self.push(Node::Dict(Vec::new()))?,
                 // MARK, POP, POP_MARK, DUP
                 b'(' => self.marks.push(self.stack.len()),
                 b'0' => drop(self.pop()?),
@@ -277,7 +310,7 @@ impl<'a> Machine<'a> {
                 // TUPLE, TUPLE1 to TUPLE3, FROZENSET
                 b't' | 0x91 => {
                     let items = self.pop_to_mark()?;
-                    self.push(Node::List(items));
+                    self.push(Node::List(items))?;
                 }
                 0x85 => self.tuple(1)?,
                 0x86 => self.tuple(2)?,
@@ -318,11 +351,15 @@ impl<'a> Machine<'a> {
                 // REDUCE, NEWOBJ, BUILD
                 b'R' | 0x81 => {
                     let (arguments, callee) = (self.pop()?, self.pop()?);
+                    self.spend(self.n_bytes_of(self.items(arguments)?))?;
                     let node = self.reduce(callee, arguments)?;
-                    self.push(node);
+                    self.push(node)?;
                 }
                 b'b' => {
                     let state = self.pop()?;
+                    if let Node::List(parts) = &self.nodes[state] {
+                        self.spend(self.n_bytes_of(parts))?;
+                    }
                     self.build(state)?;
                 }
                 other => {
@@ -338,20 +375,17 @@ impl<'a> Machine<'a> {
 
     fn integer(&mut self, n: usize) -> Result<()> {
         let number = self.number(n)?;
-        self.push(Node::Int(number as i64));
-        Ok(())
+        self.push(Node::Int(number as i64))
     }
 
     fn string(&mut self, n: usize) -> Result<()> {
         let text = self.text(n)?;
-        self.push(text);
-        Ok(())
+        self.push(text)
     }
 
     fn raw(&mut self, n: usize) -> Result<()> {
         let bytes = self.counted(n)?.to_vec();
-        self.push(Node::Bytes(bytes));
-        Ok(())
+        self.push(Node::Bytes(bytes))
     }
 
     /// The items of a list or tuple.
@@ -360,6 +394,11 @@ impl<'a> Machine<'a> {
             Node::List(items) => Ok(items),
             _ => self.refuse("arguments that are no tuple"),
         }
+    }
+
+    /// Bytes of the arguments that a call looks at.
+    fn n_bytes_of(&self, arguments: &[Id]) -> usize {
+        arguments.iter().take(MAX_ARGUMENTS).map(|&id| self.nodes[id].n_bytes()).sum()
     }
 
     /// What a call would have given, of the few that stand for data.
@@ -450,10 +489,7 @@ impl<'a> Machine<'a> {
         if depth > MAX_DEPTH {
             return self.refuse(format!("values are nested more than {MAX_DEPTH} deep, or hold themselves"));
         }
-        *n_left = match n_left.checked_sub(1) {
-            Some(n_left) => n_left,
-            None => return self.refuse(format!("more than {MAX_VALUES} values")),
-        };
+        self.count(1, n_left)?;
         Ok(match &self.nodes[id] {
             Node::None => Value::None,
             Node::Bool(value) => Value::Bool(*value),
@@ -479,6 +515,7 @@ impl<'a> Machine<'a> {
                     }
                     Items::Raw(dtype, bytes) => self.raw_items(dtype, *bytes, n_left)?,
                 };
+                self.count(array::n_rows(&array.shape), n_left)?;
                 match array::nested(items, &array.shape, array.fortran) {
                     Some(value) => value,
                     None => {
@@ -504,10 +541,7 @@ impl<'a> Machine<'a> {
         let Node::Bytes(bytes) = &self.nodes[bytes] else {
             return self.refuse("an array whose values are neither objects nor bytes");
         };
-        match n_left.checked_sub(bytes.len()) {
-            Some(left) => *n_left = left,
-            None => return self.refuse(format!("more than {MAX_VALUES} values")),
-        }
+        self.count(bytes.len(), n_left)?;
         match dtype.values(bytes) {
             Some(values) => Ok(values.iter().map(array::plain).collect()),
             None => self.refuse(format!("an array of the numpy type {dtype}, which is not read here")),
@@ -516,11 +550,17 @@ impl<'a> Machine<'a> {
 
     /// A copy of something long, which counts for more than one value.
     fn paid<T: ToOwned + ?Sized>(&self, value: &T, n_bytes: usize, n_left: &mut usize) -> Result<T::Owned> {
-        match n_left.checked_sub(n_bytes / 64) {
+        self.count(n_bytes / 64, n_left)?;
+        Ok(value.to_owned())
+    }
+
+    /// Takes values from those that may still be spread out.
+    fn count(&self, n_values: usize, n_left: &mut usize) -> Result<()> {
+        match n_left.checked_sub(n_values) {
             Some(left) => *n_left = left,
             None => return self.refuse(format!("more than {MAX_VALUES} values")),
         }
-        Ok(value.to_owned())
+        Ok(())
     }
 
     fn pairs(&self, pairs: &[(Id, Id)], depth: usize, n_left: &mut usize) -> Result<Vec<(Value, Value)>> {

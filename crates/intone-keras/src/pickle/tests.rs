@@ -116,10 +116,62 @@ fn small_pickles_do_not_become_large_values() {
         &b"0h\x00h\x01R".repeat(10),
     ];
     assert!(error(&pickle(&text.concat())).contains("other arguments"));
+    // An array of one value in each of its rows, which are in rows of their own, and so on.
+    let rows = [
+        b"cnumpy.core.numeric\n_frombuffer\n(B".as_slice(),
+        &50_000u32.to_le_bytes(),
+        &[1; 50_000],
+        b"cnumpy\ndtype\nX\x02\0\0\0i1\x85R(M\x50\xc3",
+        &b"K\x01".repeat(63),
+        b"tX\x01\0\0\0CtR",
+    ];
+    assert!(error(&pickle(&rows.concat())).contains("more than 65536 values"));
     // An array that claims more than it has.
     let array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01J\xff\xff\xff\x7f\x85\
         cnumpy\ndtype\nX\x02\0\0\0O8\x89\x88\x87R\x89]Natb";
     assert!(error(&pickle(array)).contains("do not fill its shape"));
+}
+
+/// As many instructions as there is room for, each of which makes something and drops it again.
+#[test]
+fn what_a_pickle_makes_and_drops_is_counted() {
+    let text = |n: usize| [b"X".as_slice(), &(n as u32).to_le_bytes(), &vec![b'a'; n]].concat();
+    let again = |instructions: &[u8], before: &[u8]| {
+        let n = (MAX_BYTES as usize - before.len() - 16) / instructions.len();
+        pickle(&[before, &instructions.repeat(n), b"N"].concat())
+    };
+    let called = b"h\x00h\x01R0";
+    let encode =
+        [b"c_codecs\nencode\nq\x000(".as_slice(), &text(4_096), b"X\x06\0\0\0latin1tq\x010"].concat();
+    let scalar = [
+        b"cnumpy.core.multiarray\nscalar\nq\x000(cnumpy\ndtype\nX\x05\0\0\0S4096\x85RB".as_slice(),
+        &4_096u32.to_le_bytes(),
+        &[b'a'; 4_096],
+        b"tq\x010",
+    ]
+    .concat();
+    let shape = [
+        b"cnumpy.core.numeric\n_frombuffer\nq\x000(C\x01\x01cnumpy\ndtype\nX\x02\0\0\0i1\x85R(".as_slice(),
+        &b"K\x01".repeat(64),
+        b"tX\x01\0\0\0Ctq\x010",
+    ]
+    .concat();
+    for (name, bytes) in [
+        ("bytes of a text", again(called, &encode)),
+        ("a numpy text", again(called, &scalar)),
+        ("the sides of an array", again(called, &shape)),
+        ("empty lists", again(b"]0", b"")),
+        ("empty lists that are kept", again(b"]", b"")),
+        ("places in the memo", again(b"\x94", b"N")),
+    ] {
+        assert!(bytes.len() as u64 <= MAX_BYTES, "{name}: {} bytes", bytes.len());
+        let error = error(&bytes);
+        assert!(error.contains("its values take more than 16777216 bytes"), "{name}: {error}");
+    }
+    // As many values as may be spread out are no more than what may be made.
+    let names: Vec<u8> = (0..60_000).flat_map(|_| text(10)).collect();
+    let list = read(&pickle(&[b"](".as_slice(), &names, b"e"].concat())).unwrap();
+    assert!(matches!(list, Value::List(names) if names.len() == 60_000));
 }
 
 #[test]
