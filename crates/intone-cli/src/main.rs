@@ -104,7 +104,6 @@ fn main() -> ExitCode {
 }
 
 /// Prints a fatal error and gives its exit code: 0 for a reader that went away (`intone predict ... | head`), else 2.
-#[expect(clippy::print_stderr, reason = "the one place that reports a fatal error")]
 fn complain(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
@@ -112,6 +111,7 @@ fn complain(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(broken_pipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("intone: {error:#}");
+    // What a file says may be part of it, and must not reach the terminal as it is.
+    format!("intone: {error:#}").lines().for_each(terminal::complain);
     ExitCode::from(2)
 }

@@ -187,14 +187,39 @@ fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn convert(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
-    let file = ModelFile::open(&args.input)?;
+    let mut file = ModelFile::open(&args.input)?;
     let precision = match args.precision {
         PrecisionName::F32 => Precision::F32,
         PrecisionName::F16 => Precision::F16,
         PrecisionName::Int8 => Precision::Int8,
     };
+    let coarser = match file.precision {
+        Precision::F32 => precision != Precision::F32,
+        Precision::F16 => precision == Precision::Int8,
+        Precision::Int8 => false,
+    };
+    if coarser && !file.meta.provenance.scores.is_empty() {
+        let notes = &mut file.meta.provenance.notes;
+        *notes = with_origin_of_scores(notes, file.precision, precision);
+    }
     file.write(&args.output, precision)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Notes on a model that say which weights its scores are of, now that those in the file are coarser.
+fn with_origin_of_scores(notes: &str, from: Precision, to: Precision) -> String {
+    const BEGINS: &str = "scores are those of the weights in ";
+    let mut from = from.name();
+    let mut lines = Vec::new();
+    for line in notes.lines() {
+        // Of one that was made coarser before, the first precision counts.
+        match line.strip_prefix(BEGINS).and_then(|rest| rest.split_once(';')) {
+            Some((first, _)) => from = first,
+            None => lines.push(line.to_owned()),
+        }
+    }
+    lines.push(format!("{BEGINS}{from}; here in {}", to.name()));
+    lines.join("\n")
 }
 
 fn info(args: &InfoArgs) -> anyhow::Result<ExitCode> {
@@ -280,7 +305,12 @@ fn text(info: &Info, style: Style) -> String {
     }
 
     page.title("front end");
-    let window_s = front_end.min_samples() as f64 / f64::from(front_end.sample_rate_hz);
+    let n_samples = match front_end.style {
+        // Its frames go as far as the samples do.
+        intone::features::Style::Whisper => front_end.n_frames * front_end.hop_length,
+        intone::features::Style::Librosa => front_end.min_samples(),
+    };
+    let window_s = n_samples as f64 / f64::from(front_end.sample_rate_hz);
     page.line("window", &format!("{window_s:.2} s at {} Hz", front_end.sample_rate_hz));
     page.line("transform", &format!("{} samples, every {}", front_end.n_fft, front_end.hop_length));
     page.line(
@@ -403,6 +433,18 @@ mod tests {
             assert!(page.lines().any(|other| other == line), "{line:?} is not in\n{page}");
         }
         assert!(!page.contains("protocol"), "what is not known is not shown");
+    }
+
+    #[test]
+    fn the_origin_of_scores_is_noted_once() {
+        let half = with_origin_of_scores("Trained twice.", Precision::F32, Precision::F16);
+        assert_eq!(half, "Trained twice.\nscores are those of the weights in f32; here in f16");
+        let small = with_origin_of_scores(&half, Precision::F16, Precision::Int8);
+        assert_eq!(small, "Trained twice.\nscores are those of the weights in f32; here in int8");
+        assert_eq!(
+            with_origin_of_scores("", Precision::F16, Precision::Int8),
+            "scores are those of the weights in f16; here in int8"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What people see: text that is safe to print, columns, bars and colours.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
@@ -85,11 +86,16 @@ pub(crate) enum Ink<'a> {
 }
 
 impl Style {
-    /// Colours on a terminal only, and not where the user wants none (<https://no-color.org>).
+    /// As the environment and the kind of standard output have it.
     pub(crate) fn of_stdout() -> Style {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Style { colours: wanted && able && std::io::stdout().is_terminal() }
+        Style::new(|name| std::env::var_os(name), std::io::stdout().is_terminal())
+    }
+
+    /// Colours on a terminal only, and not where the user wants none (<https://no-color.org>).
+    fn new(variable: impl Fn(&str) -> Option<OsString>, is_terminal: bool) -> Style {
+        let wanted = variable("NO_COLOR").is_none_or(|value| value.is_empty());
+        let able = variable("TERM").is_none_or(|term| term != "dumb");
+        Style { colours: wanted && able && is_terminal }
     }
 
     pub(crate) fn paint(self, ink: Ink<'_>, text: &str) -> String {
@@ -160,6 +166,27 @@ mod tests {
         assert_eq!(bar(31.0 / 32.0, 4), "███▉");
         assert_eq!(bar(f32::NAN, 2), "  ");
         assert_eq!(bar(7.0, 2), "██");
+    }
+
+    #[test]
+    fn colours_are_for_terminals_whose_users_want_them() {
+        for (no_color, term, is_terminal, expected) in [
+            (None, None, true, true),
+            (None, Some("xterm"), true, true),
+            (None, Some("xterm"), false, false),
+            (None, Some("dumb"), true, false),
+            (Some("1"), Some("xterm"), true, false),
+            (Some("0"), Some("xterm"), true, false),
+            (Some(""), Some("xterm"), true, true),
+        ] {
+            let variable = |name: &str| match name {
+                "NO_COLOR" => no_color.map(OsString::from),
+                "TERM" => term.map(OsString::from),
+                other => panic!("{other} is asked for"),
+            };
+            let style = Style::new(variable, is_terminal);
+            assert_eq!(style.colours, expected, "{no_color:?} {term:?} {is_terminal}");
+        }
     }
 
     #[test]

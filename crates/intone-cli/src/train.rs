@@ -113,13 +113,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (config, corpus) = args.experiment.begin()?;
     let protocol: Protocol = config.protocol.parse()?;
     let split = protocol.split(&corpus)?;
+    let stop = stop_on_ctrl_c()?;
     report_split(&split);
     let out = &args.experiment.out;
     if args.resume && !out.join("checkpoint.safetensors").exists() {
         bail!("{}: no checkpoint to resume from", out.display());
     }
     let options = args.experiment.options(args.resume, !args.no_test);
-    let stop = stop_on_ctrl_c()?;
     let display = Display::new();
     let outcome = train(&config, &split, &options, &stop, &|progress| display.show(&progress))?;
     display.finish();
@@ -130,11 +130,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// A flag that Ctrl-C sets, so that a training can save and end.
+/// A flag that Ctrl-C sets, so that a training can save and end. A second one ends the program at once: it may be a while
+/// before the flag is looked at.
 pub(crate) fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot catch Ctrl-C")?;
+    let asked = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        note("stopping after the step that runs; Ctrl-C again stops at once");
+    };
+    ctrlc::set_handler(asked).context("cannot catch Ctrl-C")?;
     Ok(stop)
 }
 

@@ -163,14 +163,21 @@ fn files_that_cannot_be_read_are_refused() {
     symlink("loop.wav", place.path("loop.wav")).unwrap();
     let secret = place.file("secret.wav", &wav(&babble(1.0, 150.0)));
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).unwrap();
-    let (rows, code) = place.rows(&["dangling.wav", "loop.wav"]);
-    assert_eq!((rows.len(), code), (2, 1));
+    let (rows, code) = place.rows(&["dangling.wav", "loop.wav", "model.safetensors/a.wav"]);
+    assert_eq!((rows.len(), code), (3, 1));
     rows.iter().for_each(|row| _ = assert_error(row));
-    // The administrator may read everything.
-    if std::fs::File::open(&secret).is_err() {
-        let (rows, code) = place.rows(&["secret.wav"]);
-        assert_eq!(code, 1);
-        assert!(assert_error(&rows[0]).contains("ermission"), "{}", rows[0]);
+    assert!(assert_error(&rows[2]).contains("Not a directory"), "{}", rows[2]);
+    let (rows, code) = place.rows(&["secret.wav"]);
+    match std::fs::File::open(&secret) {
+        Err(_) => {
+            assert_eq!(code, 1);
+            assert!(assert_error(&rows[0]).contains("Permission denied"), "{}", rows[0]);
+        }
+        // The administrator may read everything.
+        Ok(_) => {
+            assert_eq!(code, 0);
+            assert_answer(&rows[0]);
+        }
     }
     let (rows, _) = place.rows(&["."]);
     assert_eq!(rows.len(), 3, "in a folder they are not passed over in silence");
@@ -220,6 +227,25 @@ fn names_cannot_write_to_the_terminal() {
     assert!(!stdout(&output).contains('\x1b') && !stderr(&output).contains('\x1b'), "{output:?}");
     let (rows, _) = place.rows(&[name]);
     assert_eq!(rows[0]["path"], name);
+}
+
+#[test]
+fn files_cannot_write_to_the_terminal() {
+    let place = Place::new();
+    place.file("evil.csv", b"clip,corpus\x1b[31m,speaker\n");
+    place.file("evil.toml", b"seed = \x1b[31m\n");
+    let train = ["train", "evil.toml", "--data", ".", "--out", "run"];
+    for (args, expected) in [
+        (&["report", "evil.csv"][..], "intone: evil.csv: line 1: expected a column 'corpus', got"),
+        // Its lines stay lines.
+        (&train, "\n1 | seed = \u{fffd}[31m\n"),
+    ] {
+        let output = place.intone().args(args).output().unwrap();
+        assert_eq!(code(&output), 2, "{output:?}");
+        let message = stderr(&output);
+        assert!(message.contains(expected) && message.contains("\u{fffd}[31m"), "{message}");
+        assert!(!message.contains('\x1b'), "{message}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{LABELS, Place, code, small_model, stderr, stdout};
-use intone::model::{Precision, WhisperEncoder};
+use intone::model::{ModelFile, Precision, WhisperEncoder};
 use serde_json::Value;
 
 #[test]
@@ -34,6 +34,34 @@ fn a_model_file_says_what_it_is() {
     assert_eq!(json["architecture"]["name"], "vgg");
     assert_eq!(json["front_end"]["sample_rate_hz"], 22_050);
     assert_eq!(json["provenance"]["licence"], "CC BY-NC-SA 4.0");
+}
+
+#[test]
+fn a_window_is_as_long_as_it_is() {
+    let place = Place::new();
+    let embedded = place.intone().args(["model", "info"]).output().unwrap();
+    assert!(stdout(&embedded).contains("window        5.00 s at 16000 Hz"), "{}", stdout(&embedded));
+    let reference = place.intone().args(["model", "info", "model.safetensors"]).output().unwrap();
+    assert!(stdout(&reference).contains("window        3.00 s at 22050 Hz"), "{}", stdout(&reference));
+}
+
+#[test]
+fn coarser_weights_say_whose_scores_they_carry() {
+    let place = Place::new();
+    let mut model = small_model();
+    let notes = |place: &Place, precision: &str, from: &str, to: &str| {
+        let args = ["model", "convert", "--precision", precision, from, to];
+        let output = place.intone().args(args).output().unwrap();
+        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+        ModelFile::open(place.path(to)).unwrap().meta.provenance.notes
+    };
+    assert_eq!(notes(&place, "int8", "model.safetensors", "a.safetensors"), "", "there are no scores");
+    model.meta.provenance.scores.insert("test_uar".into(), 0.6);
+    model.write(place.model(), Precision::F32).unwrap();
+    assert_eq!(notes(&place, "f32", "model.safetensors", "a.safetensors"), "");
+    let expected = "scores are those of the weights in f32; here in int8";
+    assert_eq!(notes(&place, "int8", "model.safetensors", "b.safetensors"), expected);
+    assert_eq!(notes(&place, "f32", "b.safetensors", "c.safetensors"), expected, "it is no finer for that");
 }
 
 #[test]

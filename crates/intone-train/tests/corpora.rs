@@ -213,6 +213,42 @@ fn meld_with_its_tables() {
 }
 
 #[test]
+fn known_faults_of_meld_are_dropped_and_rows_without_a_file_are_told() {
+    let root = folder_of(&[
+        "train/dia38_utt4.mp4",
+        "test/dia38_utt4.mp4",
+        "test/dia220_utt0.mp4",
+        "test/dia220_utt1.mp4",
+    ]);
+    let header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID\n";
+    let table = format!(
+        "{header}1,Hey.,Ross,anger,negative,38,4\n2,\"So?\nSo.\",Joey,joy,positive,220,0\n\
+         3,Oh.,Joey,sadness,negative,220,1\n4,Oh!,Joey,surprise,negative,7,12\n5,No.,Ross,fear,negative,7,2\n"
+    );
+    let train = format!("{header}1,Hey.,Ross,anger,negative,38,4\n");
+    tree(
+        root.path(),
+        [
+            ("test_sent_emo.csv", table.as_bytes()),
+            ("train_sent_emo.csv", train.as_bytes()),
+            // Of this part there is nothing at all: nobody misses a file of it.
+            ("dev_sent_emo.csv", table.as_bytes()),
+        ],
+    );
+    let corpus = read_one(root.path());
+    assert_eq!(ids(&corpus), ["meld/test/dia220_utt1", "meld/train/dia38_utt4"]);
+    let dropped: Vec<_> = corpus.excluded.iter().filter_map(|e| known_stem(&e.reason)).collect();
+    assert_eq!(dropped, ["test/dia220_utt0", "test/dia38_utt4"]);
+    let faults: Vec<_> = corpus.faults.iter().map(|fault| (&fault.path, fault.kind.to_string())).collect();
+    let table = root.path().join("test_sent_emo.csv");
+    let expected = [
+        (&table, "line 7: no file dia7_utt2 in the test part".to_owned()),
+        (&table, "line 6: no file dia7_utt12 in the test part".to_owned()),
+    ];
+    assert_eq!(faults, expected);
+}
+
+#[test]
 fn iemocap_with_its_labels() {
     let wav = "IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01";
     let turns =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use intone::features::FrontEnd;
-use intone::model::file::{MAX_HEADER_BYTES, METADATA_KEY};
+use intone::model::file::{MAX_FILE_BYTES, MAX_HEADER_BYTES, METADATA_KEY};
 use intone::model::{
     Architecture, CorpusInfo, ModelError, ModelFile, ModelMeta, Precision, Provenance, Tensor, VggConfig,
     Weights,
@@ -244,14 +244,28 @@ fn a_header_that_claims_too_much_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn a_file_of_four_gigabytes_is_refused_by_its_size() {
+fn files_of_gigabytes_are_refused_by_their_size_or_their_header() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    // Sparse: it takes no room on the disk.
-    std::fs::File::create(&path).unwrap().set_len(4 << 30).unwrap();
-    let error = ModelFile::open(&path).unwrap_err();
-    let Error::InFile { error: source, .. } = error else { panic!("{error}") };
-    assert!(matches!(*source, Error::Model(ModelError::FileTooLarge { .. })), "{source}");
+    let refusal = |start: &[u8], n: u64| {
+        // Sparse: it takes no room on the disk, and none in memory.
+        std::fs::write(&path, start).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(n).unwrap();
+        match ModelFile::open(&path).unwrap_err() {
+            Error::InFile { error, .. } => *error,
+            other => panic!("{other}"),
+        }
+    };
+    let error = refusal(&[], MAX_FILE_BYTES + 1);
+    assert!(matches!(error, Error::Model(ModelError::FileTooLarge { limit: MAX_FILE_BYTES, .. })), "{error}");
+    let error = refusal(&[], MAX_FILE_BYTES);
+    assert!(matches!(error, Error::Model(ModelError::Header(_))), "{error}");
+    let whole = model().to_bytes(Precision::F32).unwrap();
+    let error = refusal(&whole, MAX_FILE_BYTES);
+    let Error::Model(ModelError::Length { expected, actual: MAX_FILE_BYTES }) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(expected, whole.len() as u64);
 }
 
 #[test]

@@ -71,13 +71,22 @@ fn open(bytes: &[u8]) -> Result<WhisperEncoder> {
     WhisperEncoder::open(file.path())
 }
 
-/// CTranslate2's form of the same weights, written by the rules of the format.
-fn ctranslate2(tensors: &Published, specification: &str) -> Vec<u8> {
+/// A variable of CTranslate2: name, shape, number type, bytes.
+type Variable = (String, Vec<usize>, u8, Vec<u8>);
+
+/// CTranslate2's number types.
+const CT2_F32: u8 = 0;
+const CT2_I8: u8 = 1;
+const CT2_I16: u8 = 2;
+const CT2_F16: u8 = 4;
+
+/// CTranslate2's form of the same weights.
+fn variables(tensors: &Published) -> Vec<Variable> {
     let find = |name: &str| tensors.iter().find(|(n, ..)| n == &format!("model.encoder.{name}")).unwrap();
-    let mut variables: Vec<(String, Vec<usize>, Vec<u8>)> = vec![
-        ("decoder/num_heads".into(), vec![], vec![6, 0]),
-        ("decoder/embeddings/weight".into(), vec![2, 2], vec![0; 8]),
-        ("encoder/num_heads".into(), vec![], vec![2, 0]),
+    let mut variables: Vec<Variable> = vec![
+        ("decoder/num_heads".into(), vec![], CT2_I16, vec![6, 0]),
+        ("decoder/embeddings/weight".into(), vec![2, 2], CT2_F16, vec![0; 8]),
+        ("encoder/num_heads".into(), vec![], CT2_I16, vec![2, 0]),
     ];
     let mut put = |ct2: String, names: &[&str]| {
         let data: Vec<u8> = names
@@ -89,7 +98,7 @@ fn ctranslate2(tensors: &Published, specification: &str) -> Vec<u8> {
             .collect();
         let mut shape = find(names[0]).2.clone();
         shape[0] *= names.len();
-        variables.push((ct2, shape, data));
+        variables.push((ct2, shape, CT2_F16, data));
     };
     for conv in ["conv1", "conv2"] {
         put(format!("encoder/{conv}/weight"), &[&format!("{conv}.weight")]);
@@ -121,20 +130,100 @@ fn ctranslate2(tensors: &Published, specification: &str) -> Vec<u8> {
     }
     put("encoder/layer_norm/gamma".into(), &["layer_norm.weight"]);
     put("encoder/layer_norm/beta".into(), &["layer_norm.bias"]);
+    variables
+}
 
+/// A CTranslate2 file, written by the rules of the format.
+fn ctranslate2(variables: &[Variable], specification: &str) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u16 + 1).to_le_bytes()[..], text.as_bytes(), &[0]].concat();
     let mut bytes = [&6u32.to_le_bytes()[..], &text(specification), &3u32.to_le_bytes()].concat();
     bytes.extend((variables.len() as u32).to_le_bytes());
-    for (name, shape, data) in &variables {
+    for (name, shape, dtype, data) in variables {
         bytes.extend(text(name));
         bytes.push(shape.len() as u8);
         shape.iter().for_each(|&d| bytes.extend((d as u32).to_le_bytes()));
-        bytes.push(if shape.is_empty() { 2 } else { 4 });
+        bytes.push(*dtype);
         bytes.extend((data.len() as u32).to_le_bytes());
         bytes.extend(data);
     }
     bytes.extend(0u32.to_le_bytes());
     bytes
+}
+
+fn halves(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect()
+}
+
+fn float_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// The variables with weights in int8 as CTranslate2's `_quantize` makes them, and the numbers that these stand for.
+fn quantised(variables: &[Variable]) -> (Vec<Variable>, Vec<Variable>) {
+    let (mut small, mut exact) = (Vec::new(), Vec::new());
+    for variable in variables {
+        let (name, shape, _, data) = variable;
+        if shape.len() < 2 || !name.ends_with("weight") {
+            small.push(variable.clone());
+            exact.push(variable.clone());
+            continue;
+        }
+        let (mut values, mut scales, mut numbers) = (halves(data), Vec::new(), Vec::new());
+        let n_row = values.len() / shape[0];
+        for row in values.chunks_exact_mut(n_row) {
+            let largest = row.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+            let scale = 127.0 / if largest == 0.0 { 127.0 } else { largest };
+            scales.push(scale);
+            for x in row {
+                let number = (*x * scale).round_ties_even() as i8;
+                assert!((f32::from(number) / scale - *x).abs() <= 0.501 / scale);
+                numbers.push(number as u8);
+                *x = f32::from(number) / scale;
+            }
+        }
+        small.push((name.clone(), shape.clone(), CT2_I8, numbers));
+        small.push((format!("{name}_scale"), vec![shape[0]], CT2_F32, float_bytes(&scales)));
+        exact.push((name.clone(), shape.clone(), CT2_F32, float_bytes(&values)));
+    }
+    (small, exact)
+}
+
+#[test]
+fn weights_in_int8_are_what_they_stand_for() {
+    let (mut small, exact) = quantised(&variables(&published()));
+    let expected = open(&ctranslate2(&exact, "WhisperSpec")).unwrap();
+    assert_eq!(open(&ctranslate2(&small, "WhisperSpec")).unwrap(), expected);
+    // Scales may stand anywhere.
+    small.reverse();
+    assert_eq!(open(&ctranslate2(&small, "WhisperSpec")).unwrap(), expected);
+
+    let refused = |change: &dyn Fn(&mut Variable), expected: &str| {
+        let mut variables = small.clone();
+        let scale = |variable: &&mut Variable| variable.0 == "encoder/layer_1/ffn/linear_0/weight_scale";
+        change(variables.iter_mut().find(scale).unwrap());
+        let error = open(&ctranslate2(&variables, "WhisperSpec")).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    };
+    let name = "`encoder/layer_1/ffn/linear_0/weight_scale`";
+    refused(&|variable| variable.0 += "s", &format!("{name} is missing"));
+    refused(
+        &|variable| (variable.1, variable.3) = (vec![95], vec![0; 4 * 95]),
+        &format!("{name}: expected shape [96], got [95]"),
+    );
+    for (scale, shown) in [(0.0f32, "0"), (-1.0, "-1"), (f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+        refused(
+            &|variable| variable.3[8..12].copy_from_slice(&scale.to_le_bytes()),
+            &format!("{name}: scale 2 is {shown}; expected a positive number"),
+        );
+    }
+    refused(
+        &|variable| (variable.0, variable.2, variable.3) = ("encoder/x".into(), CT2_I16, vec![0; 2 * 96]),
+        "`encoder/x` holds I16; expected F32, F16, BF16 or I8",
+    );
+    refused(
+        &|variable| (variable.0, variable.2) = ("encoder/x".into(), 9),
+        "`encoder/x` holds number type 9; expected F32, F16, BF16 or I8",
+    );
 }
 
 #[test]
@@ -145,7 +234,7 @@ fn both_published_formats_give_the_same_encoder_with_or_without_a_decoder() {
         (encoder.n_mels, encoder.width, encoder.n_heads, encoder.hidden, encoder.n_blocks),
         (80, 128, 2, 96, 2)
     );
-    assert_eq!(open(&ctranslate2(&tensors, "WhisperSpec")).unwrap(), encoder);
+    assert_eq!(open(&ctranslate2(&variables(&tensors), "WhisperSpec")).unwrap(), encoder);
 
     let mut with_decoder = tensors.clone();
     with_decoder.push(("model.decoder.layers.0.fc1.weight".into(), Dtype::F64, vec![2], vec![0; 16]));
@@ -176,8 +265,18 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
             tensor.unwrap().0 = to.to_owned();
         }
     };
+    let reshape = |name: &'static str, shape: &'static [usize]| {
+        move |tensors: &mut Published| {
+            let tensor = tensors.iter_mut().find(|(n, ..)| n == &format!("model.encoder.{name}")).unwrap();
+            tensor.3.resize(2 * shape.iter().product::<usize>(), 0);
+            tensor.2 = shape.to_vec();
+        }
+    };
     let whole = serialize(&tensors);
-    let ct2 = ctranslate2(&tensors, "WhisperSpec");
+    let with_decoder = changed(&|tensors| {
+        tensors.push(("proj_out.weight".into(), Dtype::F16, vec![4], vec![0; 8]));
+    });
+    let ct2 = ctranslate2(&variables(&tensors), "WhisperSpec");
     let twice = ["a", "b"]
         .map(|name| format!(r#""model.encoder.{name}":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#));
     let twice = format!("{{{}}}", twice.join(","));
@@ -186,10 +285,84 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
         ("two tensors in one place", twice, "lies where other tensors do"),
         ("empty", vec![], "only 0 bytes"),
         ("text", b"not a model, whatever the name says".to_vec(), "header claims"),
-        ("truncated", whole[..whole.len() - 9].to_vec(), "bytes, but there are"),
         ("cut in the header", whole[..100].to_vec(), "bytes, but there are"),
-        ("truncated CTranslate2", ct2[..ct2.len() / 2].to_vec(), "bytes, but there are"),
-        ("CTranslate2 of something else", ctranslate2(&tensors, "WhisperSpek"), "WhisperSpek"),
+        (
+            "truncated",
+            whole[..whole.len() - 9].to_vec(),
+            "cut short in tensor `model.encoder.layers.1.self_attn_layer_norm.weight`: it reaches to",
+        ),
+        (
+            "truncated in the decoder",
+            with_decoder[..with_decoder.len() - 1].to_vec(),
+            "cut short in tensor `proj_out.weight`: it reaches to",
+        ),
+        (
+            "truncated CTranslate2",
+            ct2[..ct2.len() - 6].to_vec(),
+            "cut short in tensor `encoder/layer_norm/beta`: it reaches to",
+        ),
+        (
+            "CTranslate2, cut in the decoder",
+            ct2[..100].to_vec(),
+            "cut short in tensor `decoder/embeddings/weight`: it reaches to 104 bytes, but there are 100",
+        ),
+        ("CTranslate2, cut in a name", ct2[..44].to_vec(), "cut short in tensor `number 1 of 33`"),
+        ("CTranslate2, cut in its head", ct2[..20].to_vec(), "bytes, but there are 20"),
+        (
+            "CTranslate2 of something else",
+            ctranslate2(&variables(&tensors), "TransformerSpec"),
+            "a CTranslate2 model of 'TransformerSpec'; expected 'WhisperSpec'",
+        ),
+        ("CTranslate2 of another name of this length", ctranslate2(&[], "WhisperSpek"), "'WhisperSpek'"),
+        ("an empty CTranslate2", ctranslate2(&[], "WhisperSpec"), "`encoder/conv1/weight` is missing"),
+        (
+            "the last block without the tensor that blocks were counted by",
+            changed(&rename("layers.1.fc1.weight", "model.decoder.x")),
+            "`layers.1.fc1.weight` is missing",
+        ),
+        (
+            "no first block",
+            changed(&rename("layers.0.fc1.bias", "model.decoder.x")),
+            "`layers.0.fc1.bias` is missing",
+        ),
+        (
+            "far too many blocks",
+            changed(&rename("layer_norm.weight", "model.encoder.layers.18446744073709551615.x")),
+            "`layers.18446744073709551615.x`: expected n_blocks to be 1 to 64, got [128]",
+        ),
+        (
+            "a convolution of rank 2",
+            changed(&reshape("conv1.weight", &[128, 240])),
+            "`conv1.weight`: expected rank 3, [width, n_mels, 3], got [128, 240]",
+        ),
+        (
+            "a bias of rank 2",
+            changed(&reshape("layers.0.fc1.bias", &[1, 96])),
+            "`layers.0.fc1.bias`: expected rank 1, [hidden], got [1, 96]",
+        ),
+        (
+            "a transposed convolution",
+            changed(&reshape("conv1.weight", &[80, 128, 3])),
+            "`conv1.weight`: expected [128, n_mels, 3], got [80, 128, 3]",
+        ),
+        (
+            "a width that the kernels do not take",
+            changed(&|tensors| {
+                reshape("conv1.weight", &[80, 384, 3])(tensors);
+                reshape("conv1.bias", &[80])(tensors);
+            }),
+            "`conv1.weight`: expected width modulo 32 to be 0, got [80, 384, 3]",
+        ),
+        (
+            "a perceptron that the kernels do not take",
+            changed(&reshape("layers.0.fc1.bias", &[97])),
+            "`layers.0.fc1.bias`: expected hidden modulo 32 to be 0, got [97]",
+        ),
+        (
+            "a transposed perceptron",
+            changed(&reshape("layers.0.fc1.weight", &[128, 96])),
+            "`layers.0.fc1.weight`: expected shape [96, 128], got [128, 96]",
+        ),
         (
             "a missing tensor",
             changed(&rename("layers.1.fc2.weight", "model.decoder.x")),

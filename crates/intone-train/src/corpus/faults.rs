@@ -15,7 +15,7 @@ pub enum Remedy {
 pub struct KnownFault {
     /// The corpus, as in [`Clip::corpus`](super::Clip::corpus).
     pub corpus: &'static str,
-    /// The stem of the file that is at fault.
+    /// The stem of the file that is at fault; in MELD, where every part has the same names, behind its part.
     pub stem: &'static str,
     /// What is done about it.
     pub remedy: Remedy,
@@ -72,6 +72,20 @@ pub static KNOWN_FAULTS: &[KnownFault] = &[
         remedy: Remedy::Drop,
         other: Some("03-01-03-01-02-01-07"),
         reason: "the same audio as 03-01-03-01-02-01-07, stored twice",
+    },
+    KnownFault {
+        corpus: super::meld::NAME,
+        stem: "test/dia38_utt4",
+        remedy: Remedy::Drop,
+        other: None,
+        reason: "the recording goes on for minutes, an utterance for seconds",
+    },
+    KnownFault {
+        corpus: super::meld::NAME,
+        stem: "test/dia220_utt0",
+        remedy: Remedy::Drop,
+        other: None,
+        reason: "the recording goes on for minutes, an utterance for seconds",
     },
 ];
 

@@ -3,6 +3,9 @@
 //! One question tells the commit of a revision and the files in it with their hashes; the file is fetched from that commit,
 //! resumed where it broke, and verified by its SHA-256. What is in the cache is never asked for again: the same name gives the
 //! same file until the cache is emptied, with a network and without.
+//!
+//! The crate `hf-hub` does not serve here: release 1.0 brings 220 crates, an async runtime and a database among them, and 0.5,
+//! the last of the light ones, does not verify what it fetched. The download is the one that fetches corpora.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -314,6 +317,7 @@ impl Listing {
         if !is_hash(hash, &[40, 64]) {
             return Err(model.error(format!("{name}: expected a hash of hexadecimal digits, got {hash:?}")));
         }
+        // Room for the largest Whisper with its decoder, which is fetched to be imported.
         let limit = intone::model::file::MAX_FILE_BYTES;
         if bytes > limit {
             return Err(model.error(format!("{name}: expected at most {limit} bytes, it has {bytes}")));

@@ -196,9 +196,14 @@ impl FrontEnd {
         self.n_mels * self.n_frames
     }
 
-    /// The fewest samples whose frames fill one input of the network, `(n_frames - 1) * hop_length`.
+    /// The fewest samples whose frames fill one input of the network: `(n_frames - 1) * hop_length`, and one more in
+    /// [`Style::Whisper`].
     pub fn min_samples(&self) -> usize {
-        (self.n_frames - 1) * self.hop_length
+        let n_before_last = (self.n_frames - 1) * self.hop_length;
+        match self.style {
+            Style::Librosa => n_before_last,
+            Style::Whisper => n_before_last + 1,
+        }
     }
 
     /// The corner frequencies of the mel bands, Hz, `n_mels + 2` of them: band `m` rises from the corner `m` to its
@@ -267,9 +272,22 @@ mod tests {
         assert!(serde_json::from_str::<FrontEnd>(&json.replace("n_mels", "n_bands")).is_err());
         let whisper = FrontEnd::whisper();
         whisper.validate().unwrap();
+        assert_eq!(whisper.min_samples(), 79_841);
         let json = serde_json::to_string(&whisper).unwrap();
         assert!(json.contains(r#""style":"whisper""#), "{json}");
         assert_eq!(serde_json::from_str::<FrontEnd>(&json).unwrap(), whisper);
+    }
+
+    #[test]
+    fn no_fewer_samples_fill_an_input() {
+        for front_end in [FrontEnd::reference(), FrontEnd::whisper()] {
+            for n_frames in [1, 2, front_end.n_frames] {
+                let front_end = FrontEnd { n_frames, ..front_end.clone() };
+                let n_samples = front_end.min_samples();
+                assert_eq!(front_end.frames_of(n_samples), n_frames, "{front_end:?}");
+                assert!(n_frames == 1 || front_end.frames_of(n_samples - 1) < n_frames, "{front_end:?}");
+            }
+        }
     }
 
     #[test]

@@ -42,6 +42,26 @@ pub enum ModelError {
         actual: u64,
     },
 
+    /// A published file ends before one of its tensors does.
+    #[error("cut short in tensor `{tensor}`: it reaches to {expected} bytes, but there are {actual}")]
+    Truncated {
+        /// The first tensor that is not there as a whole.
+        tensor: String,
+        /// Where it would end, bytes from the beginning of the file.
+        expected: u64,
+        /// The length of the file, bytes.
+        actual: u64,
+    },
+
+    /// A CTranslate2 file of another kind of network.
+    #[error("a CTranslate2 model of '{actual}'; expected '{expected}'")]
+    Specification {
+        /// The specification of the networks that are read.
+        expected: &'static str,
+        /// The specification that the file names.
+        actual: String,
+    },
+
     /// The header is no table of tensors.
     #[error("the safetensors header cannot be read: {0}")]
     Header(String),
@@ -80,10 +100,12 @@ pub enum ModelError {
     },
 
     /// Published weights of a number type that is not read.
-    #[error("tensor `{tensor}` holds {actual}; expected F32, F16 or BF16")]
+    #[error("tensor `{tensor}` holds {actual}; expected {expected}")]
     PublishedNumberType {
         /// The tensor.
         tensor: String,
+        /// The number types that are read from such a file.
+        expected: &'static str,
         /// Its number type.
         actual: String,
     },
@@ -97,6 +119,28 @@ pub enum ModelError {
         expected: Vec<usize>,
         /// The shape that came.
         actual: Vec<usize>,
+    },
+
+    /// A published tensor whose shape no size of the network has.
+    #[error("tensor `{tensor}`: expected {expected}, got {actual:?}")]
+    Dimensions {
+        /// The tensor.
+        tensor: String,
+        /// What its shape would have to be, such as `rank 3, [width, n_mels, 3]`.
+        expected: String,
+        /// The shape that came.
+        actual: Vec<usize>,
+    },
+
+    /// A scale of quantised weights by which nothing can be divided.
+    #[error("tensor `{tensor}`: scale {index} is {actual}; expected a positive number")]
+    Scale {
+        /// The tensor of the scales.
+        tensor: String,
+        /// The place of the first such scale.
+        index: usize,
+        /// The scale that came.
+        actual: f32,
     },
 
     /// The architecture needs a tensor that the file does not have.

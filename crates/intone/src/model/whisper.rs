@@ -1,7 +1,8 @@
 //! Whisper's encoder as others publish it: safetensors with the names of `transformers`, and CTranslate2's `model.bin`.
 //!
 //! Only the encoder is read; a decoder beside it is passed over without being loaded. The architecture is told by the
-//! shapes, for every size of Whisper; heads are 64 values wide in all of them.
+//! shapes, for every size of Whisper; heads are 64 values wide in all of them. Of CTranslate2's quantised files those in
+//! int8 are read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,7 +10,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
-use safetensors::tensor::Dtype;
+use safetensors::tensor::{Dtype, TensorInfo};
 
 use super::file::{Header, header_length, write_atomically};
 use super::{EncoderConfig, ModelError, Tensor};
@@ -26,6 +27,12 @@ const PREFIXES: [&str; 2] = ["model.encoder.", "encoder."];
 
 /// The specification that a CTranslate2 file of Whisper names.
 const CT2_SPECIFICATION: &str = "WhisperSpec";
+
+/// What stands before the names of the encoder's variables in it.
+const CT2_ENCODER: &str = "encoder/";
+
+/// CTranslate2's number types, by their numbers (`DataType` in its `types.h`).
+const CT2_TYPES: [Dtype; 6] = [Dtype::F32, Dtype::I8, Dtype::I16, Dtype::I32, Dtype::F16, Dtype::BF16];
 
 /// A published encoder: its size, and its tensors under the names of this library.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,15 +61,9 @@ impl WhisperEncoder {
         let read = || -> Result<WhisperEncoder> {
             let mut file = BufReader::new(File::open(path)?);
             let n_file = file.get_ref().metadata()?.len();
-            let mut start = [0; 6];
-            let n_start = read_up_to(&mut file, &mut start)?;
-            file.seek(SeekFrom::Start(0))?;
-            // CTranslate2: a small version number and the length of a name; safetensors: 8 bytes of length, then `{`.
-            let names = u16::from_le_bytes([start[4], start[5]]) as usize;
-            let published = if n_start == 6 && names == CT2_SPECIFICATION.len() + 1 && start[1..4] == [0; 3] {
-                read_ctranslate2(&mut file, n_file)?
-            } else {
-                read_safetensors(&mut file, n_file)?
+            let published = match is_ctranslate2(&mut file)? {
+                true => read_ctranslate2(&mut file, n_file)?,
+                false => read_safetensors(&mut file, n_file)?,
             };
             Ok(WhisperEncoder::new(published)?)
         };
@@ -71,30 +72,7 @@ impl WhisperEncoder {
 
     /// Takes the tensors under their published names (those of `transformers`, without prefix).
     fn new(mut published: BTreeMap<String, Tensor>) -> Result<WhisperEncoder, ModelError> {
-        let shape = |name: &str, rank: usize| match published.get(name) {
-            None => Err(ModelError::MissingTensor { tensor: name.to_owned() }),
-            Some(tensor) if tensor.shape.len() == rank => Ok(tensor.shape.clone()),
-            Some(tensor) => Err(ModelError::Shape {
-                tensor: name.to_owned(),
-                expected: vec![0; rank],
-                actual: tensor.shape.clone(),
-            }),
-        };
-        let (conv, up) = (shape("conv1.weight", 3)?, shape("layers.0.fc1.weight", 2)?);
-        let (width, n_mels, hidden) = (conv[0], conv[1], up[0]);
-        let n_blocks =
-            (0..).take_while(|i| published.contains_key(&format!("layers.{i}.fc1.weight"))).count();
-        let n_heads = width / HEAD_WIDTH;
-        let config = EncoderConfig {
-            n_mels,
-            width,
-            n_heads: n_heads.max(1),
-            hidden,
-            n_blocks,
-            ..EncoderConfig::tiny(n_blocks)
-        };
-        config.validate()?;
-
+        let EncoderConfig { n_mels, width, n_heads, hidden, n_blocks, .. } = size(&published)?;
         let mut tensors = BTreeMap::new();
         let mut take = |name: &str, expected: &[usize]| -> Result<Vec<f32>, ModelError> {
             let tensor = name.to_owned();
@@ -156,7 +134,7 @@ impl WhisperEncoder {
         }
         match published.into_keys().next() {
             Some(tensor) => Err(ModelError::UnexpectedTensor { tensor }),
-            None => Ok(WhisperEncoder { n_mels, width, n_heads: config.n_heads, hidden, n_blocks, tensors }),
+            None => Ok(WhisperEncoder { n_mels, width, n_heads, hidden, n_blocks, tensors }),
         }
     }
 
@@ -239,6 +217,55 @@ impl WhisperEncoder {
     }
 }
 
+/// The size of an encoder, as its tensors tell it under their published names.
+fn size(published: &BTreeMap<String, Tensor>) -> Result<EncoderConfig, ModelError> {
+    let shape = |name: &str, form: &str| {
+        let missing = || ModelError::MissingTensor { tensor: name.to_owned() };
+        let actual = published.get(name).ok_or_else(missing)?.shape.clone();
+        let rank = form.split(',').count();
+        if actual.len() == rank {
+            return Ok(actual);
+        }
+        Err(ModelError::Dimensions {
+            tensor: name.to_owned(),
+            expected: format!("rank {rank}, {form}"),
+            actual,
+        })
+    };
+    // Biases tell the sizes: they cannot be the wrong way round.
+    let conv = shape("conv1.weight", "[width, n_mels, 3]")?;
+    let (width, hidden) = (shape("conv1.bias", "[width]")?[0], shape("layers.0.fc1.bias", "[hidden]")?[0]);
+    if (conv[0], conv[2]) != (width, 3) {
+        let expected = format!("[{width}, n_mels, 3]");
+        return Err(ModelError::Dimensions { tensor: "conv1.weight".to_owned(), expected, actual: conv });
+    }
+    // By any tensor of the last block, so that one that it lacks is missed.
+    let block = |name: &str| name.strip_prefix("layers.")?.split_once('.')?.0.parse::<usize>().ok();
+    let blocks = published.keys().filter_map(|name| Some((block(name)?, name)));
+    let (last, last_name) = blocks.max().map_or((0, ""), |(block, name)| (block, name.as_str()));
+    let n_blocks = last.saturating_add(1);
+    let n_heads = (width / HEAD_WIDTH).max(1);
+    let config =
+        EncoderConfig { n_mels: conv[1], width, n_heads, hidden, n_blocks, ..EncoderConfig::tiny(n_blocks) };
+    config.validate().map_err(|error| match error {
+        ModelError::Architecture { what, expected, .. } => {
+            let tensor = match what.split(' ').next() {
+                Some("hidden") => "layers.0.fc1.bias",
+                Some("n_blocks") => last_name,
+                _ => "conv1.weight",
+            };
+            let actual = published.get(tensor).map(|tensor| tensor.shape.clone()).unwrap_or_default();
+            ModelError::Dimensions {
+                tensor: tensor.to_owned(),
+                expected: format!("{what} to be {expected}"),
+                actual,
+            }
+        }
+        other => other,
+    })?;
+    Ok(config)
+}
+
 /// As many bytes as there are, up to the buffer's length.
 fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut n = 0;
@@ -251,24 +278,54 @@ fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize>
     Ok(n)
 }
 
-/// Numbers of a tensor as single-precision floats.
-fn floats(name: &str, dtype: &str, bytes: &[u8]) -> Result<Vec<f32>, ModelError> {
-    Ok(match dtype {
-        "F32" => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-        "F16" => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-        "BF16" => bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
-        other => {
-            return Err(ModelError::PublishedNumberType {
-                tensor: name.to_owned(),
-                actual: other.to_owned(),
-            });
-        }
-    })
+/// How the numbers of a tensor lie in a published file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    F32,
+    F16,
+    Bf16,
+    Int8,
 }
 
-fn count(name: &str, shape: &[usize]) -> Result<usize, ModelError> {
+impl Kind {
+    fn of(dtype: Dtype) -> Option<Kind> {
+        match dtype {
+            Dtype::F32 => Some(Kind::F32),
+            Dtype::F16 => Some(Kind::F16),
+            Dtype::BF16 => Some(Kind::Bf16),
+            Dtype::I8 => Some(Kind::Int8),
+            _ => None,
+        }
+    }
+
+    /// Bytes of a number.
+    fn width(self) -> usize {
+        match self {
+            Kind::F32 => 4,
+            Kind::F16 | Kind::Bf16 => 2,
+            Kind::Int8 => 1,
+        }
+    }
+
+    /// The numbers as single-precision floats.
+    fn floats(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Kind::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+            Kind::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
+            Kind::Bf16 => bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
+            Kind::Int8 => bytes.iter().map(|&b| f32::from(b as i8)).collect(),
+        }
+    }
+}
+
+/// A tensor must have the bytes that its shape asks for, and be of a credible size.
+fn check_size(name: &str, shape: &[usize], kind: Kind, n_bytes: u64) -> Result<(), ModelError> {
     let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_VALUES);
-    n.ok_or_else(|| ModelError::Layout(format!("`{name}` claims the shape {shape:?}")))
+    let n = n.ok_or_else(|| ModelError::Layout(format!("`{name}` claims the shape {shape:?}")))?;
+    if (n * kind.width()) as u64 != n_bytes {
+        return Err(ModelError::Layout(format!("`{name}` has {n_bytes} bytes for {shape:?}")));
+    }
+    Ok(())
 }
 
 fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeMap<String, Tensor>> {
@@ -283,6 +340,13 @@ fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeM
     file.read_exact(&mut header)?;
     let header: Header =
         serde_json::from_slice(&header).map_err(|error| ModelError::Header(error.to_string()))?;
+    // Of a decoder too: a file that was cut short is no file to begin with.
+    let end = |info: &TensorInfo| n_before.saturating_add(info.data_offsets.1 as u64);
+    let beyond = header.tensors.iter().filter(|(_, info)| end(info) > n_file);
+    if let Some((name, info)) = beyond.min_by_key(|(_, info)| info.data_offsets) {
+        let (tensor, expected) = (name.clone(), end(info));
+        return Err(ModelError::Truncated { tensor, expected, actual: n_file }.into());
+    }
     let mut tensors = BTreeMap::new();
     let mut stranger = None;
     let mut n_left = n_file - n_before;
@@ -296,29 +360,23 @@ fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeM
             continue;
         };
         let (from, to) = info.data_offsets;
-        let end = n_before.saturating_add(to as u64);
-        if from > to || end > n_file {
-            return Err(ModelError::Length { expected: end, actual: n_file }.into());
-        }
+        let n_bytes = to.checked_sub(from).map(|n| n as u64);
+        let n_bytes = n_bytes.ok_or_else(|| ModelError::Layout(format!("`{name}` ends before it begins")))?;
         // Tensors that share bytes could be many times larger together than their file.
         n_left = n_left
-            .checked_sub((to - from) as u64)
+            .checked_sub(n_bytes)
             .ok_or_else(|| ModelError::Layout(format!("`{name}` lies where other tensors do")))?;
-        let dtype = format!("{:?}", info.dtype);
-        let n = count(&name, &info.shape)?;
-        let width = if info.dtype == Dtype::F32 { 4 } else { 2 };
-        if matches!(dtype.as_str(), "F32" | "F16" | "BF16") && n * width != to - from {
-            return Err(
-                ModelError::Layout(format!("`{name}` has {} bytes for {:?}", to - from, info.shape)).into()
-            );
-        }
-        if !matches!(dtype.as_str(), "F32" | "F16" | "BF16") {
-            return Err(ModelError::PublishedNumberType { tensor: name, actual: dtype }.into());
-        }
+        let kind = Kind::of(info.dtype).filter(|&kind| kind != Kind::Int8);
+        let kind = kind.ok_or_else(|| ModelError::PublishedNumberType {
+            tensor: name.clone(),
+            expected: "F32, F16 or BF16",
+            actual: format!("{:?}", info.dtype),
+        })?;
+        check_size(&name, &info.shape, kind, n_bytes)?;
         file.seek(SeekFrom::Start(n_before + from as u64))?;
         let mut bytes = vec![0; to - from];
         file.read_exact(&mut bytes)?;
-        tensors.insert(short.to_owned(), Tensor { shape: info.shape, data: floats(&name, &dtype, &bytes)? });
+        tensors.insert(short.to_owned(), Tensor { shape: info.shape, data: kind.floats(&bytes) });
     }
     if tensors.is_empty() {
         let tensor = "model.encoder.conv1.weight".to_owned();
@@ -330,61 +388,99 @@ fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeM
     }
 }
 
+/// Whether a file begins as CTranslate2's do: a small version number, the length of a name, and a name that ends in 0.
+/// The length of a safetensors header has zeros where that of the name is.
+fn is_ctranslate2(file: &mut (impl Read + Seek)) -> std::io::Result<bool> {
+    let mut start = [0; 6];
+    read_up_to(file, &mut start)?;
+    let mut name = vec![0; usize::from(u16::from_le_bytes([start[4], start[5]]))];
+    let n_name = read_up_to(file, &mut name)?;
+    file.seek(SeekFrom::Start(0))?;
+    let is_name = |name: &[u8]| !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
+    Ok(start[1..4] == [0; 3] && n_name == name.len() && name.strip_suffix(&[0]).is_some_and(is_name))
+}
+
 /// CTranslate2's binary format: u32 version, name of the specification, u32 revision, u32 number of variables; for each
 /// its name, u8 rank, u32 dimensions, u8 number type, u32 size in bytes, and the bytes. All little-endian; names are a
 /// u16 length and as many bytes, the last of them 0.
 fn read_ctranslate2(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeMap<String, Tensor>> {
-    let mut reader = Ct2 { file, n_file, at: 0 };
+    let mut reader = Ct2 { file, n_file, at: 0, within: None };
     reader.number(4)?;
     let specification = reader.name()?;
     if specification != CT2_SPECIFICATION {
-        let what = format!("a CTranslate2 model of '{specification}'; expected '{CT2_SPECIFICATION}'");
-        return Err(ModelError::Header(what).into());
+        let expected = CT2_SPECIFICATION;
+        return Err(ModelError::Specification { expected, actual: specification }.into());
     }
     reader.number(4)?;
     let n_variables = reader.number(4)?;
-    let mut tensors = BTreeMap::new();
-    for _ in 0..n_variables {
+    let mut variables = BTreeMap::new();
+    let mut quantised = Vec::new();
+    for index in 1..=n_variables {
+        reader.within = Some(format!("number {index} of {n_variables}"));
         let name = reader.name()?;
+        reader.within = Some(name.clone());
         let rank = reader.number(1)?;
         let shape = (0..rank).map(|_| Ok(reader.number(4)? as usize)).collect::<Result<Vec<usize>>>()?;
         let dtype = reader.number(1)?;
         let n_bytes = reader.number(4)?;
-        let Some(short) = name.strip_prefix("encoder/").filter(|_| rank > 0) else {
+        if rank == 0 || !name.starts_with(CT2_ENCODER) {
             reader.skip(n_bytes)?;
             continue;
-        };
-        let dtype = match dtype {
-            0 => "F32",
-            1 => "I8",
-            2 => "I16",
-            3 => "I32",
-            4 => "F16",
-            5 => "BF16",
-            _ => "an unknown number type",
-        };
-        let width = if dtype == "F32" { 4 } else { 2 };
-        if !matches!(dtype, "F32" | "F16" | "BF16") {
-            return Err(ModelError::PublishedNumberType { tensor: name, actual: dtype.to_owned() }.into());
         }
-        if (count(&name, &shape)? * width) as u64 != n_bytes {
-            return Err(ModelError::Layout(format!("`{name}` has {n_bytes} bytes for {shape:?}")).into());
+        let dtype = CT2_TYPES.get(dtype as usize).ok_or(dtype);
+        let kind = dtype.ok().and_then(|&dtype| Kind::of(dtype));
+        let kind = kind.ok_or_else(|| ModelError::PublishedNumberType {
+            tensor: name.clone(),
+            expected: "F32, F16, BF16 or I8",
+            actual: dtype.map_or_else(|number| format!("number type {number}"), |dtype| format!("{dtype:?}")),
+        })?;
+        check_size(&name, &shape, kind, n_bytes)?;
+        let data = kind.floats(&reader.bytes(n_bytes)?);
+        if kind == Kind::Int8 {
+            quantised.push(name.clone());
         }
-        let data = floats(&name, dtype, &reader.bytes(n_bytes)?)?;
-        for (name, tensor) in published_names(short, Tensor { shape, data }) {
-            tensors.insert(name, tensor);
-        }
+        variables.insert(name, Tensor { shape, data });
     }
-    if tensors.is_empty() {
-        return Err(ModelError::MissingTensor { tensor: "encoder/conv1/weight".to_owned() }.into());
+    for name in quantised {
+        dequantise(&name, &mut variables)?;
     }
-    Ok(tensors)
+    if variables.is_empty() {
+        return Err(ModelError::MissingTensor { tensor: format!("{CT2_ENCODER}conv1/weight") }.into());
+    }
+    let short = |name: &str| name.strip_prefix(CT2_ENCODER).unwrap_or(name).to_owned();
+    Ok(variables.into_iter().flat_map(|(name, tensor)| published_names(&short(&name), tensor)).collect())
+}
+
+/// CTranslate2's int8: each row of the first dimension was multiplied by a scale of its own, 127 by its largest magnitude,
+/// and rounded (`_quantize` in its `model_spec.py`). The scales are the variable `NAME_scale`.
+fn dequantise(name: &str, variables: &mut BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+    let scale_name = format!("{name}_scale");
+    let scales = variables.remove(&scale_name);
+    let scales = scales.ok_or_else(|| ModelError::MissingTensor { tensor: scale_name.clone() })?;
+    let Some(tensor) = variables.get_mut(name) else {
+        return Err(ModelError::MissingTensor { tensor: name.to_owned() });
+    };
+    if scales.shape != tensor.shape[..1] {
+        let (expected, actual) = (tensor.shape[..1].to_vec(), scales.shape);
+        return Err(ModelError::Shape { tensor: scale_name, expected, actual });
+    }
+    if let Some(index) = scales.data.iter().position(|scale| !(scale.is_finite() && *scale > 0.0)) {
+        let actual = scales.data[index];
+        return Err(ModelError::Scale { tensor: scale_name, index, actual });
+    }
+    let n_row = tensor.data.len() / scales.data.len().max(1);
+    for (row, scale) in tensor.data.chunks_exact_mut(n_row.max(1)).zip(&scales.data) {
+        row.iter_mut().for_each(|x| *x /= scale);
+    }
+    Ok(())
 }
 
 struct Ct2<'a, F> {
     file: &'a mut F,
     n_file: u64,
     at: u64,
+    /// The variable that is being read.
+    within: Option<String>,
 }
 
 impl<F: Read + Seek> Ct2<'_, F> {
@@ -392,7 +488,12 @@ impl<F: Read + Seek> Ct2<'_, F> {
     fn advance(&mut self, n: u64) -> Result<()> {
         self.at = self.at.saturating_add(n);
         if self.at > self.n_file {
-            return Err(ModelError::Length { expected: self.at, actual: self.n_file }.into());
+            let (expected, actual) = (self.at, self.n_file);
+            return Err(match self.within.take() {
+                Some(tensor) => ModelError::Truncated { tensor, expected, actual },
+                None => ModelError::Length { expected, actual },
+            }
+            .into());
         }
         Ok(())
     }

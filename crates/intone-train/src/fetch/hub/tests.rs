@@ -220,6 +220,21 @@ fn a_hostile_list_leads_nowhere() {
 }
 
 #[test]
+fn the_largest_whisper_is_not_too_large() {
+    let choose = |size: u64| {
+        let listing = format!(
+            r#"{{"sha":"{COMMIT}","siblings":[{{"rfilename":"model.safetensors","lfs":{{"sha256":"{}","size":{size}}}}}]}}"#,
+            "0".repeat(64)
+        );
+        let listing: Listing = serde_json::from_str(&listing).unwrap();
+        listing.choose(&model("hf:openai/whisper-large-v2")).map(|found| found.bytes)
+    };
+    assert_eq!(choose(6_173_370_152).unwrap(), 6_173_370_152);
+    let error = choose(8_589_934_593).unwrap_err().to_string();
+    assert!(error.contains("expected at most 8589934592 bytes, it has 8589934593"), "{error}");
+}
+
+#[test]
 fn names_are_read_and_written() {
     for text in ["hf:o/n", "hf:o/n@v1.0", "hf:a-b/c_d.e/f.safetensors", "hf:o/n@v1/deep/er/f.safetensors"] {
         assert_eq!(model(text).to_string(), text);
