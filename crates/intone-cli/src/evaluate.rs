@@ -51,10 +51,11 @@ pub(crate) struct Args {
     #[arg(long)]
     partial: bool,
 
-    /// Recognise the clips again under noise, codecs, reverberation, other speeds and more: N of them, evenly spaced, or
-    /// all, 50 times; needs --out
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, requires = "out")]
-    robustness: Option<Option<usize>>,
+    /// Recognise the clips again under noise, codecs, reverberation, other speeds and more: at most N of them, evenly spaced,
+    /// or all, 50 times; needs --out
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, requires = "out",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    robustness: Option<Option<u32>>,
 
     /// Evaluate also where a class has no clips: UAR and macro-F1 are then those of the others
     #[arg(long)]
@@ -94,6 +95,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             model_sha256: Some(report::model_sha256(bytes.as_deref().unwrap_or(EMBEDDED_MODEL))),
             protocol: named(&protocol.to_string(), &protocol.absent_speakers(args.part, &corpus)),
             part: args.part.to_string(),
+            uncertain_below: Some(recognizer.meta().uncertain_below).filter(|&threshold| threshold > 0.0),
             command: command(args, &protocol),
             checks: checks.clone(),
             excluded: left_out(&corpus, &split),
@@ -123,11 +125,11 @@ fn changed(
     recognizer: &Recognizer,
     clips: &[Clip],
     predictions: &[Prediction],
-    most: Option<usize>,
+    most: Option<u32>,
 ) -> anyhow::Result<Robustness> {
     let answered: HashSet<&str> = predictions.iter().map(|prediction| prediction.clip.as_str()).collect();
     let good: Vec<Clip> = clips.iter().filter(|clip| answered.contains(clip.id.as_str())).cloned().collect();
-    let some = robustness::sample(&good, most.unwrap_or(usize::MAX));
+    let some = robustness::sample(&good, most.map_or(usize::MAX, |most| most as usize));
     let bar = counting_bar(some.len() * robustness::n_passes(), "changed clips");
     let robustness = robustness::measure(recognizer, &some, &|| bar.inc(1));
     bar.finish_and_clear();
@@ -158,17 +160,17 @@ fn look_for_leaks(
     let beside = beside.filter(|path| path.is_file());
     let heard = leak::heard(&recognizer.meta().provenance, beside.as_deref(), corpus)?;
     let speakers = leak::check_speakers(&heard, args.part, clips)?;
-    let mut all = clips.to_vec();
+    let mut training = Vec::new();
     if args.part != Part::Train {
         let evaluated: HashSet<&str> = clips.iter().map(|clip| clip.id.as_str()).collect();
-        all.extend(
-            leak::heard_clips(&heard, corpus).into_iter().filter(|c| !evaluated.contains(c.id.as_str())),
-        );
+        training = leak::heard_clips(&heard, corpus);
+        training.retain(|clip| !evaluated.contains(clip.id.as_str()));
     }
+    let all = [clips, &training[..]].concat();
     let bar = counting_bar(all.len(), "clips compared");
     let audio = leak::check_audio(&all, &|| bar.inc(1));
     bar.finish_and_clear();
-    Ok(vec![speakers, audio?])
+    Ok(vec![speakers, audio?, leak::compared(&heard, args.part, &training)])
 }
 
 /// The name of a protocol, and how much of it is missing.

@@ -1,25 +1,29 @@
 //! `intone report`: the figures of predictions, by this program or any other.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use intone_train::corpus::crema_d;
 use intone_train::report::{self, Comparison, Input, Report};
 
+use crate::progress::note;
+
 /// Report on predictions, and compare systems
 ///
 /// A run is a folder with a predictions.csv, as `intone evaluate --out` and `intone cross-validate` leave it, or such a
 /// file of any other system: clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad. One run gives
-/// report.html, report.json and report.md; several give comparison.html, .json and .md on the clips that all answered.
+/// report.html, report.json and report.md, in its own folder unless --out names another; several give comparison.html,
+/// .json and .md on the clips that all answered, in the folder of --out. Without --out, a file and several runs are only
+/// summed up on standard output.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folders of runs, or files of predictions; the others are compared with the first
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
-    /// The folder to write into [default: the run's own folder]
+    /// The folder to write into [default: that of a single run; nothing is written for a file or several runs]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -56,9 +60,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             writeln!(out, "accuracy  {}", report.accuracy)?;
             writeln!(out, "macro-F1  {}", report.macro_f1)?;
             writeln!(out, "ECE       {}", report.ece)?;
-            if let Some(dir) = dir {
-                report::write(&report, dir)?;
-                writeln!(out, "\n{}", dir.join("report.html").display())?;
+            match dir {
+                Some(dir) => {
+                    report::write(&report, dir)?;
+                    writeln!(out, "\n{}", dir.join("report.html").display())?;
+                }
+                None => note(
+                    "no report was written, because a file has no folder of its own: --out DIR writes it",
+                ),
             }
         }
         _ => compare(&inputs, args, &mut out)?,
@@ -68,7 +77,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn compare(inputs: &[Input], args: &Args, out: &mut impl Write) -> anyhow::Result<()> {
-    let comparison = Comparison::new(inputs, args.missing_classes)?;
+    let runs = || args.runs.iter().map(|run| run.display().to_string()).collect::<Vec<_>>().join(", ");
+    let comparison = Comparison::new(inputs, args.missing_classes).with_context(runs)?;
     let width =
         comparison.systems.iter().map(|system| crate::terminal::width(&system.name)).max().unwrap_or(0);
     writeln!(out, "{} clips of {} speakers in common", comparison.n, comparison.n_speakers)?;
@@ -86,9 +96,12 @@ fn compare(inputs: &[Input], args: &Args, out: &mut impl Write) -> anyhow::Resul
             false => writeln!(out)?,
         }
     }
-    if let Some(dir) = args.out.as_deref() {
-        report::write_comparison(&comparison, Path::new(dir))?;
-        writeln!(out, "\n{}", dir.join("comparison.html").display())?;
+    match args.out.as_deref() {
+        Some(dir) => {
+            report::write_comparison(&comparison, dir)?;
+            writeln!(out, "\n{}", dir.join("comparison.html").display())?;
+        }
+        None => note("no comparison was written: --out DIR writes it"),
     }
     Ok(())
 }

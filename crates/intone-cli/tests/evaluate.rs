@@ -43,6 +43,9 @@ fn read(place: &Place, name: &str) -> String {
 #[test]
 fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
     let place = Place::new();
+    let mut model = common::small_model();
+    model.meta.uncertain_below = 0.2;
+    model.write(place.model(), intone::model::Precision::F32).unwrap();
     corpus(&place, 6);
     place.file("data/broken.wav", b"RIFF, it says, and nothing follows");
     let manifest = read(&place, "data/manifest.csv") + "broken.wav,sad,s5,test,male\n";
@@ -53,13 +56,16 @@ fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
         err.contains("broken.wav") && out.starts_with("36 clips of 3 speakers, test of 'manifest'"),
         "{out}{err}"
     );
-    assert!(out.contains("identical audio under two names: none"), "{out}");
+    assert!(out.contains("identical audio under two names: none among the 36 decoded clips\n"), "{out}");
+    assert!(out.contains("recordings of the training: not at hand, so the clips"), "{out}");
     let predictions = read(&place, "run/predictions.csv");
     let header = "clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad";
     assert_eq!((predictions.lines().next(), predictions.lines().count()), (Some(header), 37));
     let json: Value = serde_json::from_str(&read(&place, "run/report.json")).unwrap();
     assert_eq!((json["n"].as_u64(), json["n_speakers"].as_u64()), (Some(36), Some(3)));
     assert!(json["uar"]["value"].is_f64() && json["evaluation"]["failed"][0]["clip"] == "data/broken.wav");
+    assert!(json["certain"]["threshold"] == 0.2 && json["evaluation"]["uncertain_below"] == 0.2, "{json}");
+    assert!(read(&place, "run/report.html").contains("confidence below 20.0 % are called uncertain"));
 
     let before = ["json", "md", "html"].map(|ending| read(&place, &format!("run/report.{ending}")));
     let (exit, out, err) = run(&place, &["report", "run"]);
@@ -76,8 +82,14 @@ fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
         })
         .collect();
     place.file("foreign.csv", foreign.join("\n").as_bytes());
-    let (exit, out, _) = run(&place, &["report", "foreign.csv"]);
+    let (exit, out, err) = run(&place, &["report", "foreign.csv"]);
     assert!(exit == 0 && out.contains("UAR       16.7 %"), "{out}");
+    assert!(err.contains("no report was written") && err.contains("--out DIR"), "{err}");
+    let (exit, _, err) = run(&place, &["report", "run", "foreign.csv"]);
+    assert!(exit == 0 && err.contains("no comparison was written"), "{err}");
+    place.file("other.csv", foreign.join("\n").replace("/s3,", "/s9,").as_bytes());
+    let (exit, _, err) = run(&place, &["report", "run", "other.csv"]);
+    assert!(exit == 2 && err.contains("run, other.csv: data/s3-") && err.contains("speaker"), "{err}");
     let (exit, out, _) = run(&place, &["report", "run", "foreign.csv", "--out", "both"]);
     assert!(
         exit == 0 && out.contains("36 clips of 3 speakers in common") && out.contains("foreign less run"),
@@ -94,6 +106,14 @@ fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
         !text.contains("{{") && text.contains("36 clips of 3 speakers") && text.contains("| sex: female |"),
         "{text}"
     );
+    for expected in [
+        "| UAR of the worst tenth of the speakers, mean |",
+        "| answers that are not `uncertain` (confidence of 20.0 % or more): coverage; accuracy |",
+        "UAR of female less that of male: ",
+        "too few speakers for an interval.",
+    ] {
+        assert!(text.contains(expected), "no '{expected}' in {text}");
+    }
     common::small_encoder().write(place.model(), intone::model::Precision::F32).unwrap();
     let (exit, _, err) = run(&place, &card);
     assert!(exit == 2 && err.contains("a report on another model"), "{err}");
@@ -180,6 +200,7 @@ fn what_cannot_be_evaluated_is_said() {
         (&["--protocol", "emobox/2", "--partial"], "no clips in the test part"),
         (&["--protocol", "loso/data/s9"], "no such speaker"),
         (&["--robustness"], "--out"),
+        (&["--robustness=0", "--out", "run"], "0 is not in 1.."),
     ] {
         let (exit, _, err) = with(args);
         assert!(exit == 2 && err.contains(expected), "{args:?}: {err}");
@@ -222,6 +243,17 @@ fn changed_clips_have_figures_of_their_own() {
     assert!(read(&place, "run/report.html").contains("signal-to-noise ratio"));
     let again = run(&place, &[&EVALUATE[..], &["again", "--robustness=12"]].concat());
     assert!(again.0 == 0 && read(&place, "again/robustness.json") == read(&place, "run/robustness.json"));
+
+    // There is no babble without another speaker, and it is no part of the mean.
+    let place = Place::new();
+    corpus(&place, 4);
+    let (exit, _, err) = run(&place, &[&EVALUATE[..], &["run", "--robustness=7"]].concat());
+    assert_eq!(exit, 0, "{err}");
+    let json: Value = serde_json::from_str(&read(&place, "run/robustness.json")).unwrap();
+    let names: Vec<&str> =
+        json["kinds"].as_array().unwrap().iter().map(|kind| kind["name"].as_str().unwrap()).collect();
+    assert!(json["n"] == 7 && !names.contains(&"babble"), "{json}");
+    assert!(json["skipped"].to_string().contains("babble: it takes the voices of other speakers"), "{json}");
 }
 
 #[test]

@@ -38,9 +38,10 @@ impl Bootstrap {
         &self.times
     }
 
-    /// The tally of each resample, from those of the speakers, `[n_speakers]`.
-    pub fn tallies(&self, speakers: &[Tally]) -> Vec<Tally> {
-        let there: Vec<(usize, &Tally)> = speakers.iter().enumerate().filter(|(_, t)| t.n() > 0.0).collect();
+    /// The tally of each resample, from those of the speakers: the number of each, below `n_speakers`, and its tally.
+    /// Speakers without clips need not be among them.
+    pub fn tallies<'a>(&self, speakers: impl IntoIterator<Item = (usize, &'a Tally)>) -> Vec<Tally> {
+        let there: Vec<(usize, &Tally)> = speakers.into_iter().collect();
         let sum = |times: &Vec<u16>| {
             let mut sum = Tally::default();
             for &(speaker, tally) in &there {
@@ -58,7 +59,7 @@ impl Bootstrap {
     pub fn figure(&self, value: f64, resampled: impl IntoIterator<Item = Option<f64>>) -> Figure {
         let mut resampled: Vec<f64> = resampled.into_iter().flatten().collect();
         if self.n_speakers < 2 || resampled.is_empty() {
-            return Figure { value, low: f64::NAN, high: f64::NAN };
+            return Figure::alone(value);
         }
         resampled.sort_unstable_by(f64::total_cmp);
         Figure { value, low: percentile(&resampled, 0.025), high: percentile(&resampled, 0.975) }
@@ -96,7 +97,7 @@ mod tests {
         let wrong = Tally::of(vec![(0, &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]); 50]);
         let speakers: Vec<Tally> = (0..40).map(|i| [right.clone(), wrong.clone()][i % 2].clone()).collect();
         let bootstrap = Bootstrap::new(speakers.len(), 1);
-        let resampled = bootstrap.tallies(&speakers);
+        let resampled = bootstrap.tallies(speakers.iter().enumerate());
         let figure = bootstrap.figure(0.5, resampled.iter().map(Tally::accuracy));
         // The binomial's standard error is 0.079, so the interval is about 0.155 on both sides.
         assert!((0.25..0.36).contains(&(figure.high - figure.low)), "{figure:?}");
@@ -109,7 +110,7 @@ mod tests {
     fn one_speaker_leaves_no_interval() {
         let bootstrap = Bootstrap::new(1, 1);
         let tally = Tally::of([(0, &[1.0 / N_CLASSES as f64; N_CLASSES])]);
-        let resampled = bootstrap.tallies(std::slice::from_ref(&tally));
+        let resampled = bootstrap.tallies([(0, &tally)]);
         assert!(!bootstrap.figure(1.0, resampled.iter().map(Tally::accuracy)).has_interval());
         assert!(!Bootstrap::new(5, 1).figure(1.0, [None, None]).has_interval());
     }

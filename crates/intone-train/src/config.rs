@@ -361,7 +361,11 @@ impl TrainingConfig {
         share_below_1("training.label_smoothing", self.label_smoothing)?;
         share("training.vote_share", self.vote_share)?;
         share("training.soft_share", self.soft_share)?;
-        let wanted = if self.soft_targets.is_some() { "above 0 with training.soft_targets" } else { "0 without training.soft_targets" };
+        let wanted = if self.soft_targets.is_some() {
+            "above 0 with training.soft_targets"
+        } else {
+            "0 without training.soft_targets"
+        };
         let fits = self.soft_targets.is_some() == (self.soft_share > 0.0);
         in_range("training.soft_share", self.soft_share, fits, wanted)?;
         share("training.corpus_balance", self.corpus_balance)?;

@@ -205,7 +205,7 @@ pub fn score(predictions: &[Prediction], seed: u64) -> Result<Scores> {
         return Err(Error::Empty("there are no predictions to score".to_owned()));
     };
     let bootstrap = Bootstrap::new(speakers.len(), seed);
-    let resampled = bootstrap.tallies(&speakers);
+    let resampled = bootstrap.tallies(speakers.iter().enumerate());
     Ok(Scores {
         n: predictions.len(),
         n_speakers: speakers.len(),

@@ -20,6 +20,8 @@ use crate::split::{Part, Protocol, read_csv};
 pub struct Heard {
     /// The speakers of its training and validation part; `None` where nothing is known.
     speakers: Option<BTreeMap<String, Part>>,
+    /// The corpora of these parts; empty where nothing is known.
+    corpora: BTreeSet<String>,
     /// Where this is known from.
     how: String,
 }
@@ -30,23 +32,24 @@ pub struct Heard {
 /// A `split.csv` that cannot be read.
 pub fn heard(origin: &Provenance, split_file: Option<&Path>, corpus: &Corpus) -> Result<Heard> {
     if let Some(path) = split_file {
-        let rows = read_csv(path)?;
-        let heard =
-            rows.into_iter().filter(|row| row.split != Part::Test).map(|row| (row.speaker, row.split));
+        let mut rows = read_csv(path)?;
+        rows.retain(|row| row.split != Part::Test);
         return Ok(Heard {
-            speakers: Some(heard.collect()),
+            corpora: rows.iter().map(|row| row.corpus.clone()).collect(),
+            speakers: Some(rows.into_iter().map(|row| (row.speaker, row.split)).collect()),
             how: "the split.csv of its training".to_owned(),
         });
     }
-    let unknown = |how: &str| Heard { speakers: None, how: how.to_owned() };
     let trained_on: BTreeSet<&str> = origin.corpora.iter().map(|corpus| corpus.name.as_str()).collect();
+    let corpora: BTreeSet<String> = trained_on.iter().map(|&name| name.to_owned()).collect();
+    let unknown = |how: &str| Heard { speakers: None, corpora: corpora.clone(), how: how.to_owned() };
     if trained_on.is_empty() || origin.protocol.is_empty() {
         return Ok(unknown("its file does not say what it was trained on"));
     }
     let there: BTreeSet<&str> = corpus.clips.iter().map(|clip| clip.corpus.as_str()).collect();
     if there.is_disjoint(&trained_on) {
         let how = format!("its file, which names {}", join(trained_on));
-        return Ok(Heard { speakers: Some(BTreeMap::new()), how });
+        return Ok(Heard { speakers: Some(BTreeMap::new()), corpora, how });
     }
     let Ok(protocol) = origin.protocol.parse::<Protocol>() else {
         return Ok(unknown("its file names a split that this program does not know"));
@@ -69,6 +72,7 @@ pub fn heard(origin: &Provenance, split_file: Option<&Path>, corpus: &Corpus) ->
     Ok(Heard {
         speakers: Some(heard.collect()),
         how: format!("its file, which names the split '{protocol}'"),
+        corpora,
     })
 }
 
@@ -102,7 +106,7 @@ pub fn check_speakers(heard: &Heard, part: Part, clips: &[Clip]) -> Result<Strin
     ))
 }
 
-/// The clips of a corpus whose speakers a model heard.
+/// The clips of a corpus whose speakers a model heard: those that evaluated ones can be compared with.
 pub fn heard_clips(heard: &Heard, corpus: &Corpus) -> Vec<Clip> {
     let known =
         |clip: &&Clip| heard.speakers.as_ref().is_some_and(|speakers| speakers.contains_key(&clip.speaker));
@@ -129,7 +133,8 @@ pub fn check_files(corpus: &Corpus) -> Result<()> {
 }
 
 /// Decodes these clips and looks for the same samples under two names, in whatever formats. The answer is a sentence for
-/// the report. Copies that were resampled or compressed with loss are not found.
+/// the report. Copies that were resampled or compressed with loss are not found, and what was heard in training is
+/// compared only if it is among these clips: [`compared`] says so.
 ///
 /// # Errors
 /// [`Error::Leak`] with both files.
@@ -141,7 +146,30 @@ pub fn check_audio(clips: &[Clip], progress: &(dyn Fn() + Sync)) -> Result<Strin
         }
     }
     let n = survey.heard.iter().flatten().count();
-    Ok(format!("identical audio under two names: none among the {n} decoded clips of test and training"))
+    Ok(format!("identical audio under two names: none among the {n} decoded clips"))
+}
+
+/// Which recordings of the training the clips of a `part` were compared with: a sentence for the report. `at_hand` are
+/// those of [`heard_clips`] that are not evaluated.
+pub fn compared(heard: &Heard, part: Part, at_hand: &[Clip]) -> String {
+    let what = "recordings of the training";
+    if part == Part::Train {
+        return format!("{what}: these are the training clips, compared with one another");
+    }
+    if at_hand.is_empty() {
+        return format!("{what}: not at hand, so the clips that are evaluated were not compared with them");
+    }
+    let there: BTreeSet<&str> = at_hand.iter().map(|clip| clip.corpus.as_str()).collect();
+    let absent = heard.corpora.iter().map(String::as_str).filter(|name| !there.contains(name));
+    let absent = join(absent);
+    let n = at_hand.len();
+    match absent.is_empty() {
+        true => format!("{what}: {n} clips of its speakers were compared with those that are evaluated"),
+        false => format!(
+            "{what}: {n} clips of its speakers were compared with those that are evaluated; those of {absent} were not at \
+             hand and were not compared"
+        ),
+    }
 }
 
 fn same_audio(path: &Path, other: &Path) -> Error {
@@ -151,4 +179,57 @@ fn same_audio(path: &Path, other: &Path) -> Error {
 
 fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use intone::Emotion;
+
+    use super::*;
+
+    fn clip(corpus: &str, name: &str) -> Clip {
+        Clip {
+            id: format!("{corpus}/{name}"),
+            path: PathBuf::from(name),
+            corpus: corpus.to_owned(),
+            speaker: format!("{corpus}/anna"),
+            emotion: Emotion::Sad,
+            sex: None,
+            age: None,
+            sentence: None,
+            level: None,
+            votes: None,
+            sha256: [0; 32],
+            bytes: 0,
+            part: None,
+        }
+    }
+
+    #[test]
+    fn a_comparison_that_was_not_made_is_not_claimed() {
+        let heard = Heard {
+            speakers: Some(BTreeMap::from([("a/anna".to_owned(), Part::Train)])),
+            corpora: ["a", "b"].map(str::to_owned).into(),
+            how: "a test".to_owned(),
+        };
+        let corpus = Corpus { clips: vec![clip("a", "1"), clip("c", "2")], ..Corpus::default() };
+        let at_hand = heard_clips(&heard, &corpus);
+        assert_eq!(at_hand.len(), 1);
+        for (part, at_hand, expected) in [
+            (Part::Test, &[][..], "recordings of the training: not at hand, so the clips"),
+            (
+                Part::Test,
+                &at_hand[..],
+                "1 clips of its speakers were compared with those that are evaluated; those of b",
+            ),
+            (Part::Train, &[][..], "these are the training clips"),
+        ] {
+            let sentence = compared(&heard, part, at_hand);
+            assert!(sentence.contains(expected), "{part}: {sentence}");
+        }
+        let all = Heard { corpora: ["a"].map(str::to_owned).into(), ..heard };
+        assert!(compared(&all, Part::Test, &at_hand).ends_with("with those that are evaluated"));
+    }
 }

@@ -14,18 +14,23 @@ pub const N_BINS: usize = 15;
 
 /// A figure with its 95 % interval, all as fractions of 1.
 ///
-/// In JSON `{"value", "low", "high"}`, and the value alone where one speaker leaves no interval.
+/// In JSON `{"value", "low", "high"}`, and the value alone where there is no interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figure {
     /// On the clips as they are.
     pub value: f64,
-    /// The 2.5th percentile over resampled speakers; not a number where there are fewer than two speakers.
+    /// The 2.5th percentile over resampled speakers; not a number where fewer than two speakers have a part in it.
     pub low: f64,
     /// The 97.5th percentile, likewise.
     pub high: f64,
 }
 
 impl Figure {
+    /// A figure without an interval.
+    pub fn alone(value: f64) -> Figure {
+        Figure { value, low: f64::NAN, high: f64::NAN }
+    }
+
     /// Whether there is an interval.
     pub fn has_interval(&self) -> bool {
         self.low.is_finite() && self.high.is_finite()
@@ -64,7 +69,7 @@ impl<'de> Deserialize<'de> for Figure {
             Interval { value: f64, low: f64, high: f64 },
         }
         Ok(match Either::deserialize(deserializer)? {
-            Either::Alone(value) => Figure { value, low: f64::NAN, high: f64::NAN },
+            Either::Alone(value) => Figure::alone(value),
             Either::Interval { value, low, high } => Figure { value, low, high },
         })
     }
@@ -280,7 +285,7 @@ mod tests {
     #[test]
     fn a_figure_without_an_interval_is_a_number() {
         let with = Figure { value: 0.5, low: 0.25, high: 0.75 };
-        let without = Figure { value: 0.5, low: f64::NAN, high: f64::NAN };
+        let without = Figure::alone(0.5);
         assert_eq!(serde_json::to_string(&with).unwrap(), r#"{"value":0.5,"low":0.25,"high":0.75}"#);
         assert_eq!(serde_json::to_string(&without).unwrap(), "0.5");
         assert_eq!(serde_json::from_str::<Figure>(r#"{"value":0.5,"low":0.25,"high":0.75}"#).unwrap(), with);

@@ -7,8 +7,9 @@
 //!
 //! Columns are found by their names; their order and further columns do not matter. `sex` (`female`, `male`) and
 //! `sentence` may be empty. Truths are read as everywhere (`angry`, `Anger`, `ANG`). A clip may also be given as a file
-//! name (`1048_DFA_ANG_XX.wav`) and a speaker without its corpus (`1048`). Probabilities lie in [0, 1] and sum to 1
-//! within [`SUM_TOLERANCE`].
+//! name (`1048_DFA_ANG_XX.wav`), of which the ending is dropped unless another clip of the file differs in nothing else
+//! (`x.wav`, `x.flac`), and a speaker without its corpus (`1048`). Probabilities lie in [0, 1] and sum to 1 within
+//! [`SUM_TOLERANCE`].
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -79,17 +80,22 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Answered>> {
         *slot = table.column(emotion.name())?;
     }
     let mut rows: Vec<Answered> = Vec::new();
-    let mut clips: HashMap<String, u64> = HashMap::new();
+    // The clips of each name without an ending: with it, and their lines.
+    let mut clips: HashMap<String, Vec<(String, u64)>> = HashMap::new();
     // Corpus, sex and line of each speaker's first clip.
     let mut speakers: HashMap<String, (String, Option<Sex>, u64)> = HashMap::new();
     while let Some(row) = table.next_row()? {
         let answered = answered(&row, &names, &probabilities)?;
         let line = row.line().unwrap_or_default();
-        if let Some(first) = clips.insert(answered.clip.clone(), line) {
-            let what = format!("column 'clip': {} stands in line {first} already", answered.clip);
-            return Err(row.error(what));
+        let Answered { clip, corpus, sex, .. } = &answered;
+        let stem = without_ending(clip);
+        let alike = clips.entry(stem.to_owned()).or_default();
+        // A name without an ending may be that of any file.
+        let is_same = |other: &String| other == clip || other == stem || clip == stem;
+        if let Some((_, first)) = alike.iter().find(|(other, _)| is_same(other)) {
+            return Err(row.error(format!("column 'clip': {stem} stands in line {first} already")));
         }
-        let Answered { corpus, sex, .. } = &answered;
+        alike.push((clip.clone(), line));
         let (first_corpus, first_sex, first) =
             speakers.entry(answered.speaker.clone()).or_insert_with(|| (corpus.clone(), *sex, line));
         if first_corpus != corpus || first_sex != sex {
@@ -101,6 +107,14 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Answered>> {
     }
     if rows.is_empty() {
         return Err(Error::Empty(format!("{}: expected predictions, got a header alone", path.display())));
+    }
+    let is_clip =
+        |name: &str| clips.get(without_ending(name)).is_some_and(|c| c.iter().any(|(clip, _)| clip == name));
+    for answered in &mut rows {
+        let stem = without_ending(&answered.clip);
+        if clips.get(stem).is_some_and(|alike| alike.len() == 1) && !is_clip(stem) {
+            answered.clip = stem.to_owned();
+        }
     }
     rows.sort_unstable_by(|a, b| a.clip.cmp(&b.clip));
     Ok(rows)
@@ -159,7 +173,7 @@ fn answered(row: &Row<'_>, names: &[usize; COLUMNS.len()], places: &[usize; N_CL
         return Err(row.error(columns));
     }
     Ok(Answered {
-        clip: in_corpus(corpus, without_ending(clip)),
+        clip: in_corpus(corpus, clip),
         corpus: corpus.to_owned(),
         speaker: in_corpus(corpus, speaker),
         sex,
@@ -224,6 +238,38 @@ mod tests {
     }
 
     #[test]
+    fn clips_that_differ_in_their_endings_alone_stay_apart() {
+        let prediction = |clip: &str, truth: Emotion| crate::evaluate::Prediction {
+            clip: format!("data/{clip}"),
+            corpus: "data".to_owned(),
+            speaker: "data/anna".to_owned(),
+            sex: String::new(),
+            sentence: String::new(),
+            truth,
+            probabilities: [0.5, 0.1, 0.1, 0.1, 0.1, 0.1],
+        };
+        let written = [
+            prediction("angry/anna/x.wav", Emotion::Angry),
+            prediction("angry/anna/x.flac", Emotion::Angry),
+            prediction("angry/anna/X.WAV", Emotion::Angry),
+            prediction("sad/anna/x.flac", Emotion::Sad),
+            prediction("angry/anna/x.wav.wav", Emotion::Angry),
+        ];
+        let file = tempfile::NamedTempFile::new().unwrap();
+        crate::evaluate::write_predictions(&written, file.path()).unwrap();
+        let rows = read_predictions(file.path()).unwrap();
+        let names: Vec<&str> = rows.iter().map(|row| row.clip.as_str()).collect();
+        let expected = [
+            "data/angry/anna/X",
+            "data/angry/anna/x.flac",
+            "data/angry/anna/x.wav",
+            "data/angry/anna/x.wav.wav",
+            "data/sad/anna/x",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_line_and_column() {
         let good = "c/1,c,c/a,female,,angry,1,0,0,0,0,0\n";
         let cases = [
@@ -255,7 +301,11 @@ mod tests {
             ),
             ("@c/2,c,c/a,female,,angry,1,0\n", "line 3: column 'fear'"),
             ("@c/1,c,c/a,female,,angry,1,0,0,0,0,0\n", "line 3: column 'clip': c/1 stands in line 2 already"),
-            ("@1.wav,c,a,female,,angry,1,0,0,0,0,0\n", "c/1 stands in line 2 already"),
+            ("@1.wav,c,a,female,,angry,1,0,0,0,0,0\n", "line 3: column 'clip': c/1 stands in line 2 already"),
+            (
+                "@2.wav,c,a,female,,angry,1,0,0,0,0,0\nc/2.wav,c,a,female,,angry,1,0,0,0,0,0\n",
+                "line 4: column 'clip': c/2 stands in line 3 already",
+            ),
             (
                 "@c/2,c,c/a,male,,angry,1,0,0,0,0,0\n",
                 "line 3: column 'sex': speaker c/a has another in line 2",

@@ -178,8 +178,9 @@ impl Split {
             .iter()
             .map(|(part, clip)| (clip.speaker.clone(), if held_out(clip) { Part::Validation } else { part }))
             .collect();
-        let mut split =
-            Split::new(self.protocol, self.parts.into_iter().flatten(), |clip| sides.get(&clip.speaker).copied())?;
+        let mut split = Split::new(self.protocol, self.parts.into_iter().flatten(), |clip| {
+            sides.get(&clip.speaker).copied()
+        })?;
         split.left_out = self.left_out;
         Ok(split)
     }

@@ -378,7 +378,8 @@ mod tests {
         assert!(read_soft_targets(&config, &split).unwrap().is_empty());
         config.training.soft_targets = Some(path.clone());
         let read = |rows: &[(&str, &str)]| {
-            let mut text = "clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad\n".to_owned();
+            let mut text =
+                "clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad\n".to_owned();
             for (clip, speaker) in rows {
                 text += &format!("a/{clip},a,a/{speaker},,,sad,0.5,0,0,0,0,0.5\n");
             }

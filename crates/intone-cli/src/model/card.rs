@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use intone::recognizer::EMBEDDED_MODEL;
 use intone_train::metrics::Figure;
-use intone_train::report::model_sha256;
+use intone_train::report::{Gap, model_sha256};
+use intone_train::robustness::{KindResult, Robustness};
 use serde::Deserialize;
 
 use super::{Info, megabytes, read};
@@ -22,7 +23,8 @@ const MAX_REPORT_BYTES: u64 = 1 << 28;
 ///
 /// The template is Markdown with places such as {{results}}: file, size, precision, sha256, network, data, protocol,
 /// split_hash, seed, created, commit, command, part, evaluated_protocol, n, n_speakers, results, classes, confusion,
-/// groups, crowd, robustness, checks, intended_use, licence, notes. A report on another model is refused.
+/// groups (with the gap between the sexes), crowd, robustness (with a table of all changes), checks, intended_use, licence,
+/// notes. A report on another model is refused.
 #[derive(Debug, clap::Args)]
 pub(super) struct CardArgs {
     /// Model: a file, or hf:OWNER/NAME[@REVISION][/FILE]; without one, the embedded model
@@ -54,6 +56,8 @@ struct Report {
     classes: Vec<Class>,
     confusion: Vec<Vec<usize>>,
     groups: Vec<Grouping>,
+    spread: Spread,
+    certain: Option<Certain>,
     evaluation: Option<Evaluation>,
     crowd: Option<Crowd>,
     robustness: Option<Robustness>,
@@ -72,6 +76,7 @@ struct Class {
 struct Grouping {
     by: String,
     groups: Vec<Group>,
+    gap: Option<Gap>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,6 +86,18 @@ struct Group {
     n_speakers: usize,
     uar: Figure,
     accuracy: Figure,
+}
+
+#[derive(Debug, Deserialize)]
+struct Spread {
+    worst_tenth: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Certain {
+    threshold: f32,
+    coverage: Figure,
+    accuracy: Option<Figure>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,20 +117,20 @@ struct Crowd {
     listener: Judge,
     majority: Judge,
     system: Judge,
+    by_sex: Vec<OneSex>,
+}
+
+#[derive(Debug, Deserialize)]
+struct OneSex {
+    sex: String,
+    listener: Judge,
+    system: Judge,
 }
 
 #[derive(Debug, Deserialize)]
 struct Judge {
     uar: Figure,
     accuracy: Figure,
-}
-
-#[derive(Debug, Deserialize)]
-struct Robustness {
-    n: usize,
-    clean: Figure,
-    mean_uar: f64,
-    retained: f64,
 }
 
 pub(super) fn card(args: &CardArgs) -> Result<ExitCode> {
@@ -229,6 +246,10 @@ fn optional(figure: &Option<Figure>) -> String {
     figure.map_or_else(|| "\u{2013}".to_owned(), |figure| figure.to_string())
 }
 
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
     let mut lines = vec![
@@ -242,16 +263,25 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String
 fn results(report: &Report) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let brier = report.brier.value;
-    table(
-        &["figure", "value [95 % interval]"],
-        [
-            row("UAR", report.uar.to_string()),
-            row("accuracy", report.accuracy.to_string()),
-            row("macro-F1", report.macro_f1.to_string()),
-            row("expected calibration error", report.ece.to_string()),
-            row("Brier score, 0 to 2", format!("{brier:.3}")),
-        ],
-    )
+    let mut rows = vec![
+        row("UAR", report.uar.to_string()),
+        row("UAR of the worst tenth of the speakers, mean", percent(report.spread.worst_tenth)),
+        row("accuracy", report.accuracy.to_string()),
+        row("macro-F1", report.macro_f1.to_string()),
+        row("expected calibration error", report.ece.to_string()),
+        row("Brier score, 0 to 2", format!("{brier:.3}")),
+    ];
+    if let Some(certain) = &report.certain {
+        let threshold = percent(certain.threshold.into());
+        let (coverage, accuracy) = (certain.coverage, optional(&certain.accuracy));
+        rows.push(row(
+            &format!(
+                "answers that are not `uncertain` (confidence of {threshold} or more): coverage; accuracy"
+            ),
+            format!("{coverage}; {accuracy}"),
+        ));
+    }
+    table(&["figure", "value [95 % interval]"], rows)
 }
 
 fn classes(report: &Report) -> String {
@@ -276,7 +306,7 @@ fn confusion(report: &Report) -> String {
     table(&header, report.classes.iter().zip(&report.confusion).map(row))
 }
 
-/// By corpus, sex and age: who is served worse should be seen on the card.
+/// By corpus, sex and age, and how far the sexes are apart: who is served worse should be seen on the card.
 fn groups(report: &Report) -> String {
     let shown =
         report.groups.iter().filter(|grouping| ["corpus", "sex", "age"].contains(&grouping.by.as_str()));
@@ -295,17 +325,24 @@ fn groups(report: &Report) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    table(&["group", "clips", "speakers", "UAR", "accuracy"], rows)
+    let gaps =
+        report.groups.iter().filter(|grouping| grouping.by == "sex").filter_map(|sex| sex.gap.as_ref());
+    let gaps: String = gaps.map(|gap| format!("\n\n{gap}")).collect();
+    table(&["group", "clips", "speakers", "UAR", "accuracy"], rows) + &gaps
 }
 
 fn crowd(crowd: &Crowd) -> String {
     let row =
         |name: &str, judge: &Judge| vec![name.to_owned(), judge.uar.to_string(), judge.accuracy.to_string()];
-    let rows = [
+    let mut rows = vec![
         row("one listener", &crowd.listener),
         row("most listeners", &crowd.majority),
         row("this model", &crowd.system),
     ];
+    for one in &crowd.by_sex {
+        rows.push(row(&format!("one listener, {} speakers", one.sex), &one.listener));
+        rows.push(row(&format!("this model, {} speakers", one.sex), &one.system));
+    }
     let n = thousands(crowd.n);
     format!(
         "Beside people who heard the voice alone, on the {n} clips that were voted on:\n\n{}",
@@ -313,19 +350,45 @@ fn crowd(crowd: &Crowd) -> String {
     )
 }
 
+/// How many kinds of change are named as those that cost most and least.
+const N_NAMED: usize = 3;
+
 fn robustness(robustness: &Robustness) -> String {
-    format!(
-        "Under noise, codecs, reverberation, clipping, other levels, speeds and lengths ({} clips): mean UAR {:.1} %, against {} \
-         clean; {:.0} % of what it is above chance is left.",
+    let mut sorted: Vec<&KindResult> = robustness.kinds.iter().collect();
+    sorted.sort_by(|a, b| a.mean_uar().total_cmp(&b.mean_uar()));
+    let named = |kinds: &[&KindResult]| {
+        let named = kinds.iter().map(|kind| format!("{} ({})", kind.name, percent(kind.mean_uar())));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!(
+        "The same speech changed in {} ways ({} clips): the mean of their UAR is {}, against {} clean, {}.",
+        sorted.len(),
         thousands(robustness.n),
-        100.0 * robustness.mean_uar,
+        percent(robustness.mean_uar),
         robustness.clean,
-        100.0 * robustness.retained
-    )
+        robustness.left()
+    );
+    if sorted.len() >= 2 * N_NAMED {
+        let (worst, rest) = sorted.split_at(N_NAMED);
+        let best = &rest[rest.len() - N_NAMED..];
+        text += &format!(" It is lowest under {} and highest under {}.", named(worst), named(best));
+    }
+    if !robustness.skipped.is_empty() {
+        text += &format!(" Left out: {}.", robustness.skipped.join("; "));
+    }
+    let row = |kind: &KindResult| {
+        let levels = kind.levels.iter().map(|level| format!("{}: {}", level.level, percent(level.uar.value)));
+        let levels = levels.collect::<Vec<_>>().join(", ");
+        vec![kind.name.clone(), kind.unit.clone(), percent(kind.mean_uar()), levels]
+    };
+    let header = ["change", "measured in", "mean UAR", "UAR at each level"];
+    format!("{text}\n\n{}", table(&header, robustness.kinds.iter().map(row)))
 }
 
 #[cfg(test)]
 mod tests {
+    use intone_train::robustness::LevelResult;
+
     use super::*;
 
     #[test]
@@ -339,5 +402,70 @@ mod tests {
         let error = |text: &str| format!("{:#}", filled(text, value).unwrap_err());
         assert_eq!(error("{{b}}"), "paragraph 1: no such place: b");
         assert_eq!(error("x\n\n{{a"), "paragraph 2: '{{' without '}}'");
+    }
+
+    fn figure(value: f64, low: f64, high: f64) -> Figure {
+        Figure { value, low, high }
+    }
+
+    fn changed(names: &[&str], skipped: &[&str], retained: Option<f64>) -> Robustness {
+        let kind = |(number, name): (usize, &&str)| {
+            let level = |level: f64| LevelResult {
+                level,
+                uar: Figure::alone(0.1 * (number + 1) as f64),
+                accuracy: Figure::alone(0.5),
+            };
+            KindResult {
+                name: (*name).to_owned(),
+                unit: "dB".to_owned(),
+                levels: vec![level(20.0), level(-3.5)],
+            }
+        };
+        Robustness {
+            n: 1_234,
+            clean: figure(0.8, 0.7, 0.9),
+            kinds: names.iter().enumerate().map(kind).collect(),
+            mean_uar: 0.5,
+            retained,
+            skipped: skipped.iter().map(|&why| why.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_changes_follows_from_their_figures() {
+        let names = ["noise", "babble", "hum", "band", "gain", "pitch", "length"];
+        let text = robustness(&changed(&names, &["MP3: lame is not installed"], Some(0.875)));
+        let expected = "The same speech changed in 7 ways (1,234 clips): the mean of their UAR is 50.0 %, against 80.0 % \
+                        [70.0, 90.0] clean, which leaves 88 % of what the system is above chance. It is lowest under noise \
+                        (10.0 %), babble (20.0 %), hum (30.0 %) and highest under gain (50.0 %), pitch (60.0 %), length \
+                        (70.0 %). Left out: MP3: lame is not installed.\n\n| change | measured in | mean UAR | UAR at each \
+                        level |\n|---|---:|---:|---:|\n| noise | dB | 10.0 % | 20: 10.0 %, -3.5: 10.0 % |\n";
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(text.lines().count(), 2 + 2 + names.len());
+        let text = robustness(&changed(&names[..5], &[], None));
+        assert!(text.contains("while the system is not above chance") && !text.contains("lowest"), "{text}");
+        assert!(!text.contains("Left out"), "{text}");
+    }
+
+    #[test]
+    fn the_figures_of_a_card_are_those_of_the_report() {
+        let report = r#"{"n": 9, "n_speakers": 3, "uar": 0.5, "accuracy": 0.5, "macro_f1": 0.5, "ece": 0.1, "brier": 0.5,
+            "classes": [], "confusion": [], "spread": {"min": 0.1, "worst_tenth": 0.125},
+            "certain": {"threshold": 0.47, "coverage": {"value": 0.8, "low": 0.7, "high": 0.9}, "accuracy": 0.75},
+            "groups": [{"by": "sex", "groups": [{"name": "female", "n": 5, "n_speakers": 2, "uar": 0.5, "accuracy": 0.5}],
+            "gap": {"first": "female", "second": "male", "uar": {"value": 0.1, "low": 0.05, "high": 0.2}}}]}"#;
+        let mut report: Report = serde_json::from_str(report).unwrap();
+        let text = results(&report);
+        for expected in [
+            "| UAR of the worst tenth of the speakers, mean | 12.5 % |",
+            "| answers that are not `uncertain` (confidence of 47.0 % or more): coverage; accuracy | 80.0 % [70.0, 90.0]; 75.0 % |",
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
+        let text = groups(&report);
+        let gap = "\n\nUAR of female less that of male: +10.0 points [+5.0, +20.0]; the interval excludes 0.";
+        assert!(text.starts_with("| group |") && text.ends_with(gap), "{text}");
+        (report.certain, report.groups) = (None, Vec::new());
+        assert!(!results(&report).contains("uncertain") && groups(&report).is_empty());
     }
 }

@@ -59,8 +59,9 @@ pub struct Difference {
     pub macro_f1: Figure,
     /// Of the expected calibration error: negative is better.
     pub ece: Figure,
-    /// The share of resamples in which the UAR is higher.
-    pub share_better: f64,
+    /// The share of resamples in which the UAR is higher; none of a single speaker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_better: Option<f64>,
 }
 
 impl Comparison {
@@ -74,7 +75,8 @@ impl Comparison {
         if others.is_empty() {
             return Err(too_few(inputs.len()));
         }
-        let common = common(first, others)?;
+        let names = unique_names(inputs);
+        let common = common(first, others, &names)?;
         let of = |input: &Input| -> Vec<Answered> {
             input.answers.iter().filter(|a| common.contains_key(a.clip.as_str())).cloned().collect()
         };
@@ -84,7 +86,6 @@ impl Comparison {
         }
         let clips: Vec<Clips<'_>> = answers.iter().map(|answers| Clips::new(answers)).collect();
         let measured: Vec<_> = clips.iter().map(|clips| clips.measured(|_| true)).collect();
-        let names = unique_names(inputs);
         let systems = names.iter().zip(inputs).zip(&measured).map(|((name, input), measured)| System {
             name: name.clone(),
             n_left_out: input.answers.len() - common.len(),
@@ -101,8 +102,9 @@ impl Comparison {
             let value = of(&measured.whole).unwrap_or_default() - of(&base.whole).unwrap_or_default();
             let pairs = measured.resampled.iter().zip(&base.resampled);
             let resampled: Vec<Option<f64>> = pairs.map(|(a, b)| Some(of(a)? - of(b)?)).collect();
-            let better = resampled.iter().flatten().filter(|d| **d > 0.0).count();
-            let share = better as f64 / resampled.iter().flatten().count().max(1) as f64;
+            let n_better = resampled.iter().flatten().filter(|d| **d > 0.0).count();
+            let n = resampled.iter().flatten().count();
+            let share = (n > 0).then(|| n_better as f64 / n as f64);
             (clips[0].bootstrap.figure(value, resampled), share)
         };
         let differences = names.iter().zip(&measured).skip(1).map(|(name, measured)| {
@@ -130,10 +132,14 @@ fn too_few(n: usize) -> Error {
     Error::Config { key: "runs", expected: "two or more".to_owned(), actual: n.to_string() }
 }
 
-/// The clips that all have; they must mean the same to all.
-fn common<'a>(first: &'a Input, others: &[Input]) -> Result<BTreeMap<&'a str, &'a Answered>> {
+/// The clips that all have; they must mean the same to all. `names` tell the systems apart.
+fn common<'a>(
+    first: &'a Input,
+    others: &[Input],
+    names: &[String],
+) -> Result<BTreeMap<&'a str, &'a Answered>> {
     let mut common: BTreeMap<&str, &Answered> = first.answers.iter().map(|a| (a.clip.as_str(), a)).collect();
-    for other in others {
+    for (other, name) in others.iter().zip(&names[1..]) {
         let theirs: BTreeMap<&str, &Answered> = other.answers.iter().map(|a| (a.clip.as_str(), a)).collect();
         for (clip, ours) in &common {
             let Some(theirs) = theirs.get(clip) else { continue };
@@ -145,8 +151,8 @@ fn common<'a>(first: &'a Input, others: &[Input]) -> Result<BTreeMap<&'a str, &'
                     return Err(Error::Disagree {
                         clip: (*clip).to_owned(),
                         what,
-                        first: format!("{a} ({})", first.name),
-                        second: format!("{b} ({})", other.name),
+                        first: format!("{a} ({})", names[0]),
+                        second: format!("{b} ({name})"),
                     });
                 }
             }
@@ -155,11 +161,12 @@ fn common<'a>(first: &'a Input, others: &[Input]) -> Result<BTreeMap<&'a str, &'
     }
     if common.is_empty() {
         let example = |input: &Input| input.answers.first().map(|a| a.clip.clone()).unwrap_or_default();
-        let names: Vec<String> = std::iter::once(first)
+        let examples: Vec<String> = std::iter::once(first)
             .chain(others)
-            .map(|input| format!("{}: {}", input.name, example(input)))
+            .zip(names)
+            .map(|(input, name)| format!("{name}: {}", example(input)))
             .collect();
-        return Err(Error::Empty(format!("the runs have no clip in common ({})", names.join("; "))));
+        return Err(Error::Empty(format!("the runs have no clip in common ({})", examples.join("; "))));
     }
     Ok(common)
 }
@@ -208,7 +215,7 @@ pub(super) fn document(comparison: &Comparison) -> Document {
             bare_points(&difference.accuracy),
             bare_points(&difference.macro_f1),
             bare_points(&difference.ece),
-            format!("{:.1} %", 100.0 * difference.share_better),
+            difference.share_better.map_or_else(|| "\u{2013}".to_owned(), |s| format!("{:.1} %", 100.0 * s)),
         ]
     };
     let header = ["percentage points", "UAR", "accuracy", "macro-F1", "ECE", "UAR higher in"];

@@ -1,12 +1,13 @@
 //! What listeners heard, and how a system compares with it. People are the yardstick: of CREMA-D, who hears the voice
 //! alone names the intended emotion in 40.9 % of all answers (Cao et al. 2014).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use intone::Emotion;
 use serde::Serialize;
 
-use super::Clips;
+use super::groups::sex_of;
+use super::{Clips, Tallies};
 use crate::corpus::Votes;
 use crate::metrics::{Figure, Tally};
 
@@ -23,6 +24,8 @@ pub struct Crowd {
     pub majority: Judge,
     /// The system, on the same clips.
     pub system: Judge,
+    /// Listeners and system for each sex of the speakers, where both occur: how far apart they are for people, too.
+    pub by_sex: Vec<OneSex>,
     /// The share of clips on which the system says what most listeners heard.
     pub agreement: Figure,
     /// The share of clips on which one listener says what the system says.
@@ -46,12 +49,26 @@ pub struct Judge {
     pub accuracy: Figure,
 }
 
+/// Clips of the speakers of one sex.
+#[derive(Debug, Clone, Serialize)]
+pub struct OneSex {
+    /// `female` or `male`.
+    pub sex: &'static str,
+    /// Clips with votes.
+    pub n: usize,
+    /// One listener.
+    pub listener: Judge,
+    /// The system.
+    pub system: Judge,
+}
+
 /// `None` where there are no votes on these clips.
 pub(super) fn crowd(clips: &Clips<'_>, votes: &BTreeMap<String, Votes>) -> Option<Crowd> {
-    let none = || vec![Tally::default(); clips.speakers.len()];
     let [mut listener, mut majority, mut system, mut agreement, mut with_listener, mut heard, mut not] =
-        std::array::from_fn(|_| none());
+        std::array::from_fn(|_| Tallies::new());
     let (mut n, mut n_votes, mut divergence) = (0, 0, 0.0);
+    let mut by_sex: BTreeMap<&'static str, BTreeSet<usize>> = BTreeMap::new();
+    let mut n_of: BTreeMap<&'static str, usize> = BTreeMap::new();
     for (answered, &speaker) in clips.answers.iter().zip(&clips.speaker_of) {
         let Some((votes, shares)) =
             votes.get(&answered.clip).and_then(|votes| Some((*votes, votes.soft_label()?)))
@@ -61,39 +78,60 @@ pub(super) fn crowd(clips: &Clips<'_>, votes: &BTreeMap<String, Votes>) -> Optio
         let (truth, answer) = (answered.truth.index(), answered.answer());
         let winners = plurality(votes);
         for (class, &count) in votes.0.iter().enumerate() {
-            listener[speaker].confusion[truth][class] += f64::from(count);
-            with_listener[speaker].confusion[answer][class] += f64::from(shares[class]);
+            listener.entry(speaker).or_default().confusion[truth][class] += f64::from(count);
+            with_listener.entry(speaker).or_default().confusion[answer][class] += f64::from(shares[class]);
         }
         let part = 1.0 / winners.len() as f64;
         for winner in &winners {
-            majority[speaker].confusion[truth][winner.index()] += part;
-            agreement[speaker].confusion[winner.index()][answer] += part;
+            majority.entry(speaker).or_default().confusion[truth][winner.index()] += part;
+            agreement.entry(speaker).or_default().confusion[winner.index()][answer] += part;
         }
-        system[speaker].confusion[truth][answer] += 1.0;
+        system.entry(speaker).or_default().confusion[truth][answer] += 1.0;
         let side = if winners.contains(&answered.truth) { &mut heard } else { &mut not };
-        side[speaker].confusion[truth][answer] += 1.0;
+        side.entry(speaker).or_default().confusion[truth][answer] += 1.0;
         divergence += jensen_shannon(&answered.probabilities, &shares.map(f64::from));
+        if let Some(sex) = sex_of(answered) {
+            by_sex.entry(sex).or_default().insert(speaker);
+            *n_of.entry(sex).or_default() += 1;
+        }
         n += 1;
         n_votes += votes.0.iter().map(|&count| usize::from(count)).sum::<usize>();
     }
     if n == 0 {
         return None;
     }
-    let judge = |tallies: &[Tally]| {
+    let judge = |tallies: Tallies| {
         let measured = clips.measured_from(tallies);
         Judge { uar: measured.certain(Tally::uar), accuracy: measured.certain(Tally::accuracy) }
     };
-    let share = |tallies: &[Tally]| clips.measured_from(tallies).certain(Tally::accuracy);
+    let part = |tallies: &Tallies, speakers: &BTreeSet<usize>| {
+        judge(
+            tallies
+                .iter()
+                .filter(|(s, _)| speakers.contains(s))
+                .map(|(&s, tally)| (s, tally.clone()))
+                .collect(),
+        )
+    };
+    let one_sex = |(sex, speakers): (&'static str, BTreeSet<usize>)| OneSex {
+        sex,
+        n: n_of[sex],
+        listener: part(&listener, &speakers),
+        system: part(&system, &speakers),
+    };
+    let by_sex = if by_sex.len() > 1 { by_sex.into_iter().map(one_sex).collect() } else { Vec::new() };
+    let share = |tallies: Tallies| clips.measured_from(tallies).certain(Tally::accuracy);
     Some(Crowd {
         n,
         n_votes,
-        listener: judge(&listener),
-        majority: judge(&majority),
-        system: judge(&system),
-        agreement: share(&agreement),
-        listener_agreement: share(&with_listener),
-        accuracy_where_heard: clips.measured_from(&heard).figure(Tally::accuracy),
-        accuracy_where_not: clips.measured_from(&not).figure(Tally::accuracy),
+        listener: judge(listener),
+        majority: judge(majority),
+        system: judge(system),
+        by_sex,
+        agreement: share(agreement),
+        listener_agreement: share(with_listener),
+        accuracy_where_heard: clips.measured_from(heard).figure(Tally::accuracy),
+        accuracy_where_not: clips.measured_from(not).figure(Tally::accuracy),
         divergence: divergence / n as f64,
     })
 }

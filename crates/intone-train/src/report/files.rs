@@ -41,6 +41,9 @@ pub struct Evaluation {
     pub protocol: String,
     /// The side of its split, or `test` for all folds together.
     pub part: String,
+    /// Answers less confident than this are called uncertain; none where no such threshold was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertain_below: Option<f32>,
     /// The command that makes the predictions again.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub command: String,
@@ -64,7 +67,7 @@ pub struct Evaluation {
 pub struct Excluded {
     /// The corpus.
     pub corpus: String,
-    /// Why.
+    /// Why; where files are faulty, with their names.
     pub reason: String,
     /// How many.
     pub n: usize,
@@ -90,16 +93,41 @@ pub struct Fold {
     pub speakers: Vec<String>,
 }
 
-/// What of a corpus was left out, counted by reason.
+/// Faulty files of one kind that are named; `intone data check` names all.
+const MAX_NAMED: usize = 10;
+
+/// What of a corpus was left out, counted by reason; faulty files with their names, below the folder of the data.
 pub fn excluded(corpus: &Corpus) -> Vec<Excluded> {
     let inventory = Inventory::new(corpus, None);
-    let left_out = inventory.excluded.into_iter().map(|e| (e.corpus, e.reason, e.count));
-    let faults = inventory.faults.into_iter().map(|fault| ("any".to_owned(), fault.what, 1));
-    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for (corpus, reason, n) in left_out.chain(faults) {
-        *counts.entry((corpus, reason)).or_default() += n;
+    let left_out = inventory.excluded.into_iter();
+    let left_out = left_out.map(|e| Excluded { corpus: e.corpus, reason: e.reason, n: e.count });
+    let folder = common_folder(corpus);
+    let mut faults: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for fault in &corpus.faults {
+        let below = fault.path.strip_prefix(folder).unwrap_or(&fault.path);
+        faults.entry(fault.kind.to_string()).or_default().push(below.display().to_string());
     }
-    counts.into_iter().map(|((corpus, reason), n)| Excluded { corpus, reason, n }).collect()
+    let faults = faults.into_iter().map(|(what, mut files)| {
+        files.sort_unstable();
+        let n = files.len();
+        let more = if n > MAX_NAMED { format!(" and {} more", n - MAX_NAMED) } else { String::new() };
+        files.truncate(MAX_NAMED);
+        Excluded { corpus: "any".to_owned(), reason: format!("{what}: {}{more}", files.join(", ")), n }
+    });
+    let mut excluded: Vec<Excluded> = left_out.chain(faults).collect();
+    excluded.sort_by(|a, b| (&a.corpus, &a.reason).cmp(&(&b.corpus, &b.reason)));
+    excluded
+}
+
+/// The innermost folder in which all files of a corpus lie: paths below it are the same wherever the data lie.
+fn common_folder(corpus: &Corpus) -> &Path {
+    let clips = corpus.clips.iter().map(|clip| clip.path.as_path());
+    let faults = corpus.faults.iter().map(|fault| fault.path.as_path());
+    let paths = clips.chain(faults).chain(corpus.excluded.iter().map(|exclusion| exclusion.path.as_path()));
+    let folders = paths.map(|path| path.parent().unwrap_or(Path::new("")));
+    let common =
+        folders.reduce(|a, b| a.ancestors().find(|folder| b.starts_with(folder)).unwrap_or(Path::new("")));
+    common.unwrap_or(Path::new(""))
 }
 
 /// What a run leaves beside its report.
@@ -125,7 +153,8 @@ pub fn model_sha256(bytes: &[u8]) -> String {
 /// What the operating system says.
 pub fn write_run(dir: &Path, files: &RunFiles<'_>) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    for path in [VOTES_FILE, ROBUSTNESS_FILE].map(|name| dir.join(name)) {
+    let stale = [VOTES_FILE, ROBUSTNESS_FILE, "report.json", "report.md", "report.html"];
+    for path in stale.map(|name| dir.join(name)) {
         if path.exists() {
             std::fs::remove_file(&path).map_err(Error::io(&path))?;
         }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::files::Evaluation;
-use super::{Clips, Measured};
+use super::{Clips, Measured, Tallies, page};
 use crate::corpus::{Level, Sex, facts};
 use crate::metrics::{Figure, Tally};
 use crate::predictions::Answered;
+
+/// The most groups of which figures are computed: enough for every sentence of the corpora that are read by name and for
+/// one fold for each speaker. Nobody reads a longer table, and each group costs the bootstrap some milliseconds.
+pub const MAX_GROUPS: usize = 500;
 
 /// The clips taken apart by one property.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +21,9 @@ pub struct Grouping {
     pub by: &'static str,
     /// The groups, in the order of their names.
     pub groups: Vec<Group>,
+    /// Why there are none: they would be more than [`MAX_GROUPS`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
     /// Clips of which the property is not known.
     pub n_unknown: usize,
     /// How far two groups are apart, where there are two.
@@ -43,15 +50,28 @@ pub struct Group {
     pub macro_f1: Figure,
 }
 
-/// The difference of two groups.
-#[derive(Debug, Clone, Serialize)]
+/// The difference of two groups; as text, a sentence.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Gap {
     /// The group that comes first.
     pub first: String,
     /// The group that is subtracted from it.
     pub second: String,
-    /// The difference of their UAR.
+    /// The difference of their UAR, over the classes that occur in both; without an interval unless both have two speakers
+    /// or more.
     pub uar: Figure,
+}
+
+impl std::fmt::Display for Gap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verdict = match self.uar {
+            uar if !uar.has_interval() => "too few speakers for an interval",
+            uar if uar.low > 0.0 || uar.high < 0.0 => "the interval excludes 0",
+            _ => "the interval includes 0",
+        };
+        let (first, second) = (&self.first, &self.second);
+        write!(f, "UAR of {first} less that of {second}: {}; {verdict}.", page::points(&self.uar))
+    }
 }
 
 /// What clips have in common, `None` where it is not known.
@@ -65,7 +85,7 @@ pub(super) fn groupings(clips: &Clips<'_>, evaluation: Option<&Evaluation>) -> V
     }
     let properties: [Property<'_>; 6] = [
         ("corpus", Box::new(|clip| Some(clip.corpus.clone()))),
-        ("sex", Box::new(|clip| clip.sex.or(facts(&clip.clip).sex).map(|sex| sex_name(sex).to_owned()))),
+        ("sex", Box::new(|clip| sex_of(clip).map(str::to_owned))),
         ("age", Box::new(|clip| facts(&clip.clip).age.map(|age| decade(age).to_owned()))),
         (
             "level",
@@ -81,14 +101,13 @@ pub(super) fn groupings(clips: &Clips<'_>, evaluation: Option<&Evaluation>) -> V
 
 /// `None` where the property does not divide the clips.
 fn grouping(clips: &Clips<'_>, (by, property): &Property<'_>) -> Option<Grouping> {
-    let mut tallies: BTreeMap<String, Vec<Tally>> = BTreeMap::new();
+    let mut tallies: BTreeMap<String, Tallies> = BTreeMap::new();
     let mut n_unknown = 0;
     for (answered, &speaker) in clips.answers.iter().zip(&clips.speaker_of) {
         match property(answered) {
             Some(name) => {
-                let group =
-                    tallies.entry(name).or_insert_with(|| vec![Tally::default(); clips.speakers.len()]);
-                group[speaker].add(answered.truth.index(), &answered.probabilities);
+                let tally = tallies.entry(name).or_default().entry(speaker).or_default();
+                tally.add(answered.truth.index(), &answered.probabilities);
             }
             None => n_unknown += 1,
         }
@@ -96,14 +115,24 @@ fn grouping(clips: &Clips<'_>, (by, property): &Property<'_>) -> Option<Grouping
     if tallies.len() < 2 {
         return None;
     }
-    let measured: Vec<(String, Measured<'_>)> =
-        tallies.into_iter().map(|(name, tallies)| (name, clips.measured_from(&tallies))).collect();
-    let gap = match &measured[..] {
-        [(first, a), (second, b)] => gap(clips, (first, a), (second, b)),
-        _ => None,
-    };
-    let groups = measured.into_iter().map(|(name, measured)| group(name, &measured)).collect();
-    Some(Grouping { by, groups, n_unknown, gap })
+    let n_groups = tallies.len();
+    let mut grouping = Grouping { by, groups: Vec::new(), left_out: None, n_unknown, gap: None };
+    if n_groups > MAX_GROUPS {
+        let why = format!("These are {n_groups} groups; figures are computed of {MAX_GROUPS} at most.");
+        return Some(Grouping { left_out: Some(why), ..grouping });
+    }
+    // Resamples are large: those of a group are gone before those of the next are made, unless they are to be compared.
+    let mut first: Option<(String, Measured<'_>)> = None;
+    for (name, tallies) in tallies {
+        let measured = clips.measured_from(tallies);
+        grouping.groups.push(group(name.clone(), &measured));
+        if let Some((first, a)) = &first {
+            grouping.gap = gap((first, a), (&name, &measured));
+        } else if n_groups == 2 {
+            first = Some((name, measured));
+        }
+    }
+    Some(grouping)
 }
 
 fn group(name: String, measured: &Measured<'_>) -> Group {
@@ -111,7 +140,7 @@ fn group(name: String, measured: &Measured<'_>) -> Group {
     Group {
         name,
         n: whole.n() as usize,
-        n_speakers: measured.n_speakers,
+        n_speakers: measured.speakers.len(),
         n_classes: (0..whole.confusion.len()).filter(|&class| whole.n_of(class) > 0.0).count(),
         uar: measured.certain(Tally::uar),
         accuracy: measured.certain(Tally::accuracy),
@@ -119,11 +148,17 @@ fn group(name: String, measured: &Measured<'_>) -> Group {
     }
 }
 
-fn gap(clips: &Clips<'_>, first: (&str, &Measured<'_>), second: (&str, &Measured<'_>)) -> Option<Gap> {
-    let value = first.1.whole.uar_less(&second.1.whole)?;
-    let resampled = first.1.resampled.iter().zip(&second.1.resampled);
-    let uar = clips.bootstrap.figure(value, resampled.map(|(a, b)| a.uar_less(b)));
-    Some(Gap { first: first.0.to_owned(), second: second.0.to_owned(), uar })
+fn gap((first, a): (&str, &Measured<'_>), (second, b): (&str, &Measured<'_>)) -> Option<Gap> {
+    let value = a.whole.uar_less(&b.whole)?;
+    let has_two = |of: &Measured<'_>, other: &Tally| of.has_two(|tally| tally.uar_less(other).is_some());
+    let uar = match has_two(a, &b.whole) && has_two(b, &a.whole) {
+        true => {
+            let resampled = a.resampled.iter().zip(&b.resampled);
+            a.bootstrap.figure(value, resampled.map(|(a, b)| a.uar_less(b)))
+        }
+        false => Figure::alone(value),
+    };
+    Some(Gap { first: first.to_owned(), second: second.to_owned(), uar })
 }
 
 /// With its corpus: `02` of one is not `02` of the other.
@@ -132,11 +167,12 @@ fn sentence(clip: &Answered) -> Option<String> {
     written.or(facts(&clip.clip).sentence).map(|sentence| format!("{}/{sentence}", clip.corpus))
 }
 
-fn sex_name(sex: Sex) -> &'static str {
-    match sex {
+/// As the file says, or else the clip's name.
+pub(super) fn sex_of(clip: &Answered) -> Option<&'static str> {
+    Some(match clip.sex.or(facts(&clip.clip).sex)? {
         Sex::Female => "female",
         Sex::Male => "male",
-    }
+    })
 }
 
 /// With a digit before it, so that the order of names is that of strength.

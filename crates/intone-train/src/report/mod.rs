@@ -35,9 +35,9 @@ pub use files::{
     write_votes,
 };
 pub(crate) use files::{read_json, write_json};
-pub use groups::{Gap, Group, Grouping};
+pub use groups::{Gap, Group, Grouping, MAX_GROUPS};
 pub use page::mean_and_deviation;
-pub use selective::CoveragePoint;
+pub use selective::{Certain, CoveragePoint};
 
 /// Seed of the bootstrap: the same for all reports, so that they can be compared.
 pub const SEED: u64 = 1;
@@ -82,6 +82,9 @@ pub struct Report {
     pub coverage: Vec<CoveragePoint>,
     /// The mean of that accuracy over all numbers of answers that may be kept.
     pub coverage_mean: f64,
+    /// What is left when the model's own `uncertain` answers are withheld, where it has a threshold for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certain: Option<Certain>,
     /// What listeners heard, and how this compares with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crowd: Option<Crowd>,
@@ -128,6 +131,8 @@ pub struct Speaker {
 pub struct Spread {
     /// The worst speaker's.
     pub min: f64,
+    /// The mean of the tenth of the speakers who are understood worst, at least one of them.
+    pub worst_tenth: f64,
     /// A quarter of the speakers is below.
     pub lower_quartile: f64,
     /// Half of them.
@@ -197,10 +202,12 @@ impl Report {
         }
         let clips = Clips::new(answers);
         let everybody = clips.measured(|_| true);
-        let Measured { whole, resampled, .. } = &everybody;
-        let per_speaker = clips.tallies(|_| true);
-        let speakers: Vec<Speaker> =
-            clips.speakers.iter().zip(&per_speaker).map(|(name, tally)| speaker(name, tally)).collect();
+        let whole = &everybody.whole;
+        let speakers: Vec<Speaker> = everybody
+            .speakers
+            .iter()
+            .map(|(&number, tally)| speaker(clips.speakers[number], tally))
+            .collect();
         let class = |emotion: Emotion| {
             let c = emotion.index();
             Class {
@@ -214,18 +221,19 @@ impl Report {
         let row_share = |truth: usize, answer: usize| {
             everybody.figure(|t| t.recall(truth).map(|_| t.confusion[truth][answer] / t.n_of(truth)))
         };
-        let calibration = (0..N_BINS).filter(|&bin| whole.bins[bin].n > 0.0).map(|bin| {
+        let calibration = (0..N_BINS).filter_map(|bin| {
             let share = |t: &Tally| (t.bins[bin].n > 0.0).then(|| t.bins[bin].right / t.bins[bin].n);
-            let right = share(whole).unwrap_or_default();
-            Calibration {
+            let accuracy = everybody.figure(share)?;
+            Some(Calibration {
                 from: bin as f64 / N_BINS as f64,
                 to: (bin + 1) as f64 / N_BINS as f64,
                 n: whole.bins[bin].n as usize,
                 confidence: whole.bins[bin].confidence / whole.bins[bin].n,
-                accuracy: clips.bootstrap.figure(right, resampled.iter().map(share)),
-            }
+                accuracy,
+            })
         });
         let (coverage, coverage_mean) = selective::coverage(&clips);
+        let uncertain_below = input.evaluation.as_ref().and_then(|evaluation| evaluation.uncertain_below);
         Ok(Report {
             n: answers.len(),
             n_speakers: clips.speakers.len(),
@@ -244,6 +252,7 @@ impl Report {
             calibration: calibration.collect(),
             coverage,
             coverage_mean,
+            certain: uncertain_below.map(|threshold| selective::certain(&clips, threshold)),
             crowd: crowd::crowd(&clips, &input.votes),
             robustness: input.robustness.clone(),
             mistakes: mistakes(answers, &input.votes),
@@ -251,6 +260,9 @@ impl Report {
         })
     }
 }
+
+/// The tallies of those speakers who have a part in some clips, by the speaker's number.
+type Tallies = BTreeMap<usize, Tally>;
 
 /// Answers, the speaker of each, and the resamples of the speakers.
 struct Clips<'a> {
@@ -274,50 +286,57 @@ impl<'a> Clips<'a> {
         Clips { answers, speakers, speaker_of, bootstrap }
     }
 
-    /// The tally of each speaker, of these clips alone.
-    fn tallies(&self, take: impl Fn(&Answered) -> bool) -> Vec<Tally> {
-        let mut tallies = vec![Tally::default(); self.speakers.len()];
-        for (answered, &speaker) in self.answers.iter().zip(&self.speaker_of) {
-            if take(answered) {
-                tallies[speaker].add(answered.truth.index(), &answered.probabilities);
-            }
-        }
-        tallies
-    }
-
     /// These clips alone, with their resamples.
     fn measured(&self, take: impl Fn(&Answered) -> bool) -> Measured<'_> {
-        self.measured_from(&self.tallies(take))
+        let mut tallies = Tallies::new();
+        for (answered, &speaker) in self.answers.iter().zip(&self.speaker_of) {
+            if take(answered) {
+                let tally = tallies.entry(speaker).or_default();
+                tally.add(answered.truth.index(), &answered.probabilities);
+            }
+        }
+        self.measured_from(tallies)
     }
 
     /// Speakers of whom these are the tallies, with their resamples.
-    fn measured_from(&self, tallies: &[Tally]) -> Measured<'_> {
-        let n_speakers = tallies.iter().filter(|tally| tally.n() > 0.0).count();
-        let (whole, resampled) = (Tally::sum(tallies), self.bootstrap.tallies(tallies));
-        Measured { whole, resampled, n_speakers, bootstrap: &self.bootstrap }
+    fn measured_from(&self, speakers: Tallies) -> Measured<'_> {
+        let resampled = match speakers.len() {
+            // However often one speaker is drawn, the figures are the same.
+            0 | 1 => Vec::new(),
+            _ => self.bootstrap.tallies(speakers.iter().map(|(&number, tally)| (number, tally))),
+        };
+        Measured { whole: Tally::sum(speakers.values()), resampled, speakers, bootstrap: &self.bootstrap }
     }
 }
 
 /// A set of clips, and what resampling its speakers makes of it.
 struct Measured<'a> {
     whole: Tally,
+    /// Resample by resample; none of fewer than two speakers.
     resampled: Vec<Tally>,
-    n_speakers: usize,
+    speakers: Tallies,
     bootstrap: &'a Bootstrap,
 }
 
 impl Measured<'_> {
+    /// A figure, with an interval where two speakers or more have a part in it: the recall of a class that one speaker
+    /// alone has is the same in every resample that has it.
     fn figure(&self, of: impl Fn(&Tally) -> Option<f64>) -> Option<Figure> {
         let value = of(&self.whole)?;
-        if self.n_speakers < 2 {
-            return Some(Figure { value, low: f64::NAN, high: f64::NAN });
+        if !self.has_two(|tally| of(tally).is_some()) {
+            return Some(Figure::alone(value));
         }
         Some(self.bootstrap.figure(value, self.resampled.iter().map(of)))
     }
 
     /// A figure that every set of clips has.
     fn certain(&self, of: impl Fn(&Tally) -> Option<f64>) -> Figure {
-        self.figure(of).unwrap_or(Figure { value: 0.0, low: f64::NAN, high: f64::NAN })
+        self.figure(of).unwrap_or(Figure::alone(0.0))
+    }
+
+    /// Whether there are two speakers with such a tally, or more.
+    fn has_two(&self, such: impl Fn(&Tally) -> bool) -> bool {
+        self.speakers.values().filter(|tally| such(tally)).nth(1).is_some()
     }
 }
 
@@ -333,8 +352,10 @@ fn speaker(name: &str, tally: &Tally) -> Speaker {
 fn spread(speakers: &[Speaker]) -> Spread {
     let mut uars: Vec<f64> = speakers.iter().map(|speaker| speaker.uar).collect();
     uars.sort_unstable_by(f64::total_cmp);
+    let worst = &uars[..(uars.len() / 10).max(1).min(uars.len())];
     Spread {
         min: percentile(&uars, 0.0),
+        worst_tenth: worst.iter().sum::<f64>() / worst.len().max(1) as f64,
         lower_quartile: percentile(&uars, 0.25),
         median: percentile(&uars, 0.5),
         upper_quartile: percentile(&uars, 0.75),

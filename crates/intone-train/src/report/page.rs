@@ -137,6 +137,10 @@ fn classes(report: &Report, page: &mut Document) {
 
 fn group(grouping: &Grouping, report: &Report, page: &mut Document) {
     page.heading(&format!("By {}", grouping.by));
+    if let Some(why) = &grouping.left_out {
+        page.text(why.clone());
+        return;
+    }
     let row = |group: &super::Group| {
         [
             group.name.clone(),
@@ -152,12 +156,7 @@ fn group(grouping: &Grouping, report: &Report, page: &mut Document) {
     let header = [grouping.by, "clips", "speakers", "classes", "UAR", "accuracy", "macro-F1"];
     page.table(Table::new(header, rows));
     if let Some(gap) = &grouping.gap {
-        let verdict = match gap.uar.has_interval() && (gap.uar.low > 0.0 || gap.uar.high < 0.0) {
-            true => "the interval excludes 0",
-            false => "the interval includes 0",
-        };
-        let (first, second) = (&gap.first, &gap.second);
-        page.text(format!("UAR of {first} less that of {second}: {}; {verdict}.", points(&gap.uar)));
+        page.text(gap.to_string());
     }
     if grouping.by == "fold" {
         let uars: Vec<f64> = grouping.groups.iter().map(|group| group.uar.value).collect();
@@ -212,9 +211,11 @@ fn speakers(report: &Report, page: &mut Document) {
     let spread = &report.spread;
     let percent = |value: f64| format!("{:.1} %", 100.0 * value);
     page.text(format!(
-        "UAR of single speakers: {} for the worst, {} for the best; half of them lie between {} and {}, the median is {}.",
+        "UAR of single speakers: {} for the worst, {} for the best; the mean of the worst tenth is {}. Half of them lie between \
+         {} and {}, the median is {}.",
         percent(spread.min),
         percent(spread.max),
+        percent(spread.worst_tenth),
         percent(spread.lower_quartile),
         percent(spread.upper_quartile),
         percent(spread.median)
@@ -248,6 +249,9 @@ fn confidence(report: &Report, page: &mut Document) {
             100.0 * report.coverage_mean
         ),
     );
+    if let Some(certain) = &report.certain {
+        page.text(certain.to_string());
+    }
     let row = |point: &super::CoveragePoint| {
         [
             format!("{:.0} %", 100.0 * point.coverage),
@@ -269,14 +273,16 @@ fn people(crowd: &Crowd, page: &mut Document) {
     let row = |name: &str, judge: &super::crowd::Judge| {
         [name.to_owned(), judge.uar.to_string(), judge.accuracy.to_string()]
     };
-    page.table(Table::new(
-        ["who names the intended emotion", "UAR", "accuracy"],
-        vec![
-            row("one listener", &crowd.listener),
-            row("most listeners", &crowd.majority),
-            row("this system", &crowd.system),
-        ],
-    ));
+    let mut rows = vec![
+        row("one listener", &crowd.listener),
+        row("most listeners", &crowd.majority),
+        row("this system", &crowd.system),
+    ];
+    for one in &crowd.by_sex {
+        rows.push(row(&format!("one listener, {} speakers", one.sex), &one.listener));
+        rows.push(row(&format!("this system, {} speakers", one.sex), &one.system));
+    }
+    page.table(Table::new(["who names the intended emotion", "UAR", "accuracy"], rows));
     let mut rows = vec![
         ["the system says what most listeners heard".to_owned(), crowd.agreement.to_string()],
         ["one listener says what the system says".to_owned(), crowd.listener_agreement.to_string()],
@@ -297,12 +303,11 @@ fn people(crowd: &Crowd, page: &mut Document) {
 fn changed(robustness: &Robustness, page: &mut Document) {
     page.heading("Robustness");
     page.text(format!(
-        "The same {} clips, changed. Clean, their UAR is {}; the mean over all changes is {:.1} %, which leaves {:.0} % of what \
-         the system is above chance.",
+        "The same {} clips, changed. Clean, their UAR is {}; the mean over all changes is {:.1} %, {}.",
         robustness.n,
         robustness.clean,
         100.0 * robustness.mean_uar,
-        100.0 * robustness.retained
+        robustness.left()
     ));
     page.picture(
         plots::robustness(robustness),

@@ -1,10 +1,12 @@
-//! Accuracy against coverage: how right the answers are that remain when the unsure ones are withheld.
+//! Accuracy against coverage: how right the answers are that remain when the unsure ones are withheld, at every share of
+//! them and at the model's own threshold.
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::Clips;
-use crate::metrics::Figure;
+use super::{Clips, Tallies};
+use crate::metrics::{Figure, Tally};
+use crate::predictions::Answered;
 
 /// Shares of the clips at which the curve is computed: every twentieth.
 const N_POINTS: usize = 20;
@@ -18,6 +20,50 @@ pub struct CoveragePoint {
     pub accuracy: Figure,
     /// The confidence of the least confident of them.
     pub confidence: f64,
+}
+
+/// What is left when the answers that a model itself calls `uncertain` are withheld.
+#[derive(Debug, Clone, Serialize)]
+pub struct Certain {
+    /// Answers less confident than this are withheld.
+    pub threshold: f32,
+    /// The share of clips that is answered.
+    pub coverage: Figure,
+    /// The share of these answers that is right; none where no answer is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Figure>,
+}
+
+impl std::fmt::Display for Certain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Answers with a confidence below {:.1} % are called uncertain; {} of the clips have one that is not",
+            100.0 * self.threshold,
+            self.coverage
+        )?;
+        match self.accuracy {
+            Some(accuracy) => write!(f, ", and {accuracy} of these are right."),
+            None => f.write_str("."),
+        }
+    }
+}
+
+/// Coverage and accuracy at a threshold.
+pub(super) fn certain(clips: &Clips<'_>, threshold: f32) -> Certain {
+    // As the recogniser, which compares numbers of single precision.
+    let is_certain = |answered: &Answered| answered.confidence() as f32 >= threshold;
+    // Clips that are answered count as right, so that the accuracy is their share.
+    let mut answered = Tallies::new();
+    for (clip, &speaker) in clips.answers.iter().zip(&clips.speaker_of) {
+        let withheld = usize::from(!is_certain(clip));
+        answered.entry(speaker).or_default().confusion[0][withheld] += 1.0;
+    }
+    Certain {
+        threshold,
+        coverage: clips.measured_from(answered).certain(Tally::accuracy),
+        accuracy: clips.measured(is_certain).figure(Tally::accuracy),
+    }
 }
 
 /// The curve, and the mean over all clips of the accuracy of the answers at least as confident.

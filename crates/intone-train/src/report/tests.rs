@@ -112,6 +112,156 @@ fn a_single_speaker_has_figures_without_intervals() {
 }
 
 #[test]
+fn ten_thousand_sentences_have_no_groups_and_are_said_to_be_too_many() {
+    let mut many = answers(20, 500, 1);
+    assert_eq!(many.len(), 10_000);
+    for (number, answered) in many.iter_mut().enumerate() {
+        answered.sentence = format!("call {number}");
+    }
+    let report = Report::new(&input(many.clone()), false).unwrap();
+    let sentences = report.groups.iter().find(|grouping| grouping.by == "sentence").unwrap();
+    assert!(sentences.groups.is_empty() && sentences.gap.is_none());
+    let why = "These are 10000 groups; figures are computed of 500 at most.";
+    let page = page::document(&report);
+    for text in [serde_json::to_string(&report).unwrap(), page.to_markdown(), page.to_html()] {
+        assert!(text.contains(why));
+    }
+    // As many as are allowed.
+    many.truncate(MAX_GROUPS);
+    let report = Report::new(&input(many), false).unwrap();
+    let sentences = report.groups.iter().find(|grouping| grouping.by == "sentence").unwrap();
+    assert_eq!((sentences.groups.len(), sentences.left_out.as_ref()), (MAX_GROUPS, None));
+}
+
+#[test]
+fn what_one_speaker_alone_has_a_part_in_has_no_interval() {
+    let only = |report: &Report, by: &str| report.groups.iter().find(|g| g.by == by).cloned().unwrap();
+    // One speaker in each corpus; a class and the highest confidence of one speaker.
+    let mut two = answers(2, 24, 1);
+    two.retain(|answered| answered.truth != Emotion::Sad || answered.corpus == "a");
+    for answered in two.iter_mut().filter(|answered| answered.corpus == "b") {
+        answered.probabilities = answered.probabilities.map(|p| 0.5 * p + 0.5 / 6.0);
+    }
+    let sure = two.iter_mut().find(|answered| answered.corpus == "a").unwrap();
+    sure.probabilities = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let report = Report::new(&input(two), false).unwrap();
+    assert!(report.uar.has_interval() && report.classes[0].recall.unwrap().has_interval());
+    assert!(!report.classes[5].recall.unwrap().has_interval(), "{:?}", report.classes[5]);
+    assert!(!report.confusion_rows[5][5].unwrap().has_interval());
+    let last = report.calibration.last().unwrap();
+    assert!(last.to == 1.0 && last.n == 1 && !last.accuracy.has_interval(), "{last:?}");
+    let gap = only(&report, "corpus").gap.unwrap();
+    assert!(!gap.uar.has_interval() && gap.uar.value != 0.0, "{gap:?}");
+    let text = page::document(&report).to_markdown();
+    assert!(text.contains("UAR of a less that of b: "), "{text}");
+    assert!(
+        text.contains(" points; too few speakers for an interval.") && !text.contains("cludes 0"),
+        "{text}"
+    );
+
+    let gap = only(&Report::new(&input(answers(4, 24, 1)), false).unwrap(), "corpus").gap.unwrap();
+    assert!(gap.uar.has_interval() && gap.uar.low < gap.uar.high, "{gap:?}");
+    // Two speakers against one.
+    let mut three = answers(3, 24, 1);
+    three.retain(|answered| answered.corpus == "a" || answered.truth != Emotion::Sad);
+    let gap = only(&Report::new(&input(three), false).unwrap(), "corpus").gap.unwrap();
+    assert!(!gap.uar.has_interval(), "{gap:?}");
+}
+
+#[test]
+fn the_sentence_on_a_gap_says_what_the_interval_says() {
+    let nan = f64::NAN;
+    for (value, low, high, expected) in [
+        (0.1, 0.02, 0.2, "UAR of a less that of b: +10.0 points [+2.0, +20.0]; the interval excludes 0."),
+        (-0.1, -0.2, -0.02, "; the interval excludes 0."),
+        (0.1, -0.02, 0.2, "; the interval includes 0."),
+        (0.0, 0.0, 0.0, "; the interval includes 0."),
+        (0.1, nan, nan, "UAR of a less that of b: +10.0 points; too few speakers for an interval."),
+    ] {
+        let gap = Gap { first: "a".to_owned(), second: "b".to_owned(), uar: Figure { value, low, high } };
+        assert!(gap.to_string().ends_with(expected), "{gap}");
+    }
+}
+
+#[test]
+fn the_worst_tenth_of_the_speakers_is_one_of_them_at_least() {
+    let with = |uars: &[f64]| {
+        let speaker = |&uar: &f64| Speaker { speaker: String::new(), n: 1, accuracy: 0.0, uar };
+        spread(&uars.iter().map(speaker).collect::<Vec<_>>())
+    };
+    assert_eq!(with(&[0.7, 0.5, 0.9]).worst_tenth, 0.5);
+    // As reference/protocols.py: the mean of the lowest 29 // 10 = 2 of 29.
+    let uars: Vec<f64> = (0..29).rev().map(|i| 0.25 + f64::from(i) / 64.0).collect();
+    assert_eq!(with(&uars).worst_tenth, 0.25 + 0.5 / 64.0);
+    let text = page::document(&Report::new(&input(answers(10, 12, 1)), false).unwrap()).to_markdown();
+    assert!(text.contains("the mean of the worst tenth is"), "{text}");
+}
+
+#[test]
+fn what_is_certain_is_measured_at_the_models_own_threshold() {
+    let answers = answers(6, 24, 2);
+    let threshold = 0.3f32;
+    let kept: Vec<&Answered> = answers.iter().filter(|a| a.confidence() as f32 >= threshold).collect();
+    let share = kept.len() as f64 / answers.len() as f64;
+    let right = kept.iter().filter(|a| a.is_right()).count() as f64 / kept.len() as f64;
+    assert!(0.0 < share && share < 1.0);
+    let with = |uncertain_below: Option<f32>| {
+        let evaluation = Some(Evaluation { uncertain_below, ..Evaluation::default() });
+        Report::new(&Input { evaluation, ..input(answers.clone()) }, false).unwrap()
+    };
+    let report = with(Some(threshold));
+    let certain = report.certain.as_ref().unwrap();
+    assert!((certain.coverage.value - share).abs() < 1e-12 && certain.coverage.has_interval(), "{certain:?}");
+    assert!((certain.accuracy.unwrap().value - right).abs() < 1e-12, "{certain:?}");
+    assert_eq!(
+        serde_json::to_value(&report).unwrap()["certain"]["threshold"].as_f64().unwrap() as f32,
+        threshold
+    );
+    let page = page::document(&report);
+    for text in [page.to_markdown(), page.to_html()] {
+        assert!(text.contains("Answers with a confidence below 30.0 % are called uncertain; "), "{text}");
+    }
+    let none_left = with(Some(1.0)).certain.unwrap();
+    assert!(
+        none_left.coverage.value == 0.0
+            && none_left.accuracy.is_none()
+            && none_left.to_string().ends_with("is not.")
+    );
+    assert!(with(None).certain.is_none());
+}
+
+#[test]
+fn a_run_does_not_keep_the_report_of_an_earlier_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let stale = ["report.json", "report.md", "report.html", ROBUSTNESS_FILE, VOTES_FILE];
+    for name in stale.into_iter().chain(["notes.txt"]) {
+        std::fs::write(dir.path().join(name), "old").unwrap();
+    }
+    write_run(dir.path(), &RunFiles::default()).unwrap();
+    for name in stale {
+        assert!(!dir.path().join(name).exists(), "{name}");
+    }
+    for name in ["notes.txt", PREDICTIONS_FILE, EVALUATION_FILE] {
+        assert!(dir.path().join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
+fn faulty_files_are_named_below_the_folder_of_the_data() {
+    use crate::corpus::{Corpus, Fault, FaultKind};
+    let fault = |path: &str, kind: FaultKind| Fault { path: path.into(), kind };
+    let mut faults: Vec<Fault> =
+        (0..12).map(|n| fault(&format!("/data/odd/{n:02}.wav"), FaultKind::Unknown)).collect();
+    faults.insert(3, fault("/data/b.wav", FaultKind::Empty));
+    let excluded = excluded(&Corpus { faults, ..Corpus::default() });
+    let [empty, unknown] = &excluded[..] else { panic!("{excluded:?}") };
+    assert_eq!((empty.n, empty.reason.as_str()), (1, "an empty file: b.wav"));
+    assert_eq!(unknown.n, 12);
+    assert!(unknown.reason.contains(": odd/00.wav, odd/01.wav, "), "{unknown:?}");
+    assert!(unknown.reason.ends_with(", odd/09.wav and 2 more"), "{unknown:?}");
+}
+
+#[test]
 fn a_class_without_clips_must_be_agreed_to() {
     let mut some = answers(4, 12, 1);
     some.retain(|answered| answered.truth != Emotion::Fear);
@@ -143,6 +293,11 @@ fn the_crowd_stands_beside_the_system() {
     assert!((crowd.majority.accuracy.value - 46.0 / 47.0).abs() < 1e-12);
     assert!((crowd.listener.accuracy.value - 462.0 / 466.0).abs() < 1e-12);
     assert!(crowd.agreement.value <= crowd.system.accuracy.value + 1.0 / 47.0);
+    // The first speakers are women: of theirs are the clip without votes and the one that was misheard.
+    let sexes: Vec<_> = crowd.by_sex.iter().map(|one| (one.sex, one.n)).collect();
+    assert_eq!(sexes, [("female", 23), ("male", 24)]);
+    assert!((crowd.by_sex[0].listener.accuracy.value - 222.0 / 226.0).abs() < 1e-12);
+    assert_eq!(crowd.by_sex[1].listener.accuracy.value, 1.0);
 }
 
 #[test]
@@ -163,7 +318,7 @@ fn systems_are_compared_pair_by_pair() {
     );
     assert_eq!(comparison.systems[1].name, "run (2)");
     let difference = &comparison.differences[0];
-    assert!(difference.uar.low > 0.0 && difference.share_better == 1.0, "{difference:?}");
+    assert!(difference.uar.low > 0.0 && difference.share_better == Some(1.0), "{difference:?}");
     let same = Comparison::new(&[input(first.clone()), input(first.clone())], false).unwrap();
     assert_eq!((same.differences[0].uar.low, same.differences[0].uar.high), (0.0, 0.0));
     assert!(compare::document(&comparison).to_html().contains("run (2) less run"));
@@ -176,6 +331,10 @@ fn systems_are_compared_pair_by_pair() {
     let error = Comparison::new(&[input(better), input(vec![missing])], true).unwrap_err().to_string();
     assert!(error.contains("no clip in common"), "{error}");
     assert!(Comparison::new(&[input(first)], true).is_err());
+    let alone = [input(answers(1, 12, 1)), input(answers(1, 12, 2))];
+    let comparison = Comparison::new(&alone, false).unwrap();
+    assert_eq!(comparison.differences[0].share_better, None);
+    assert!(compare::document(&comparison).to_markdown().contains("\u{2013} |"));
 }
 
 #[test]

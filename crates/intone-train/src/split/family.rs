@@ -134,7 +134,9 @@ impl std::str::FromStr for Family {
             ["luna-jimenez"] => Family::LunaJimenez,
             ["loso"] => Family::LeaveOneSpeakerOut,
             ["cross-corpus"] => Family::CrossCorpus,
-            [name @ ("by-speaker" | "nested" | "sentence-and-speaker"), k, ref seed @ ..] if seed.len() < 2 => {
+            [name @ ("by-speaker" | "nested" | "sentence-and-speaker"), k, ref seed @ ..]
+                if seed.len() < 2 =>
+            {
                 let refuse = |what: String| Error::Protocol { given: text.to_owned(), what };
                 let (k, seed) = (k.parse().ok(), seed.first().map_or(Ok(0), |seed| seed.parse::<u64>()));
                 let k = k.filter(|k| *k >= 3).ok_or_else(|| refuse("K: expected 3 or more".to_owned()))?;

@@ -122,7 +122,9 @@ impl Protocol {
             let absent = self.absent_speakers(part, corpus);
             if !absent.is_empty() {
                 let (n, names) = (absent.len(), absent.join(", "));
-                log::warn!("split protocol '{self}': the data lack {n} of the speakers of its {part} part ({names})");
+                log::warn!(
+                    "split protocol '{self}': the data lack {n} of the speakers of its {part} part ({names})"
+                );
             }
         }
         Ok(split)
@@ -208,8 +210,9 @@ impl Protocol {
                 Split::new(self.to_string(), clips(), side)
             }
             Protocol::Nested { k, fold, seed } => {
-                let trains =
-                    |clip: &&Clip| actor(clip).and_then(|a| default_side(&clip.corpus, a)) == Some(Part::Train);
+                let trains = |clip: &&Clip| {
+                    actor(clip).and_then(|a| default_side(&clip.corpus, a)) == Some(Part::Train)
+                };
                 let heard = corpus.clips.iter().filter(trains);
                 let side = by_speaker::one_fold(heard, *k, *fold, *seed).map_err(refuse)?;
                 Split::new(self.to_string(), clips(), side)
@@ -218,8 +221,8 @@ impl Protocol {
                 if !(1..=*k).contains(fold) || *k < 3 {
                     return Err(self.no_fold());
                 }
-                let side = by_speaker::sentence_and_speaker(&corpus.clips, *k, *fold, *seed)
-                    .map_err(refuse)?;
+                let side =
+                    by_speaker::sentence_and_speaker(&corpus.clips, *k, *fold, *seed).map_err(refuse)?;
                 Split::new(self.to_string(), clips(), side)
             }
             Protocol::LeaveOneSpeakerOut { speaker } => by_speaker::one_speaker_out(&corpus.clips, speaker),
