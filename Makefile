@@ -1,6 +1,6 @@
 # The one place for commands.
 
-.PHONY: check fmt lint tree test doc examples browser python wheel load release results shell deb
+.PHONY: check fmt lint tree package test doc examples browser python wheel load release results shell deb clean-install
 
 # What the tests and the Python package need; skipped without Python, but not in continuous integration.
 PYTHON ?= python3
@@ -11,7 +11,7 @@ export INTONE_PYTHON ?= $(VENV)/bin/python
 DATA ?= ../shared/data
 MODEL ?= crates/intone/models/default.safetensors
 
-check: fmt lint tree doc test examples browser python   ## everything that must hold before a commit
+check: fmt lint tree package doc test examples browser python   ## everything that must hold before a commit
 
 fmt:
 	cargo fmt --all --check
@@ -24,6 +24,21 @@ tree:
 	@! cargo tree -p intone --edges normal --locked --prefix none \
 	  | grep -E '^(tokio|hyper|ureq|pyo3|plotters|wgpu|cubecl|burn)[a-z0-9_-]* ' \
 	  || { echo "error: the library must not depend on the crates above" >&2; exit 1; }
+
+# A command that fails where a file has more bytes, or where there is none: $(call at-most,BYTES,FILES).
+at-most = wc -c $(2) | awk '$$2 != "total" && $$1 > $(1) { wrong = 1; print "error: " $$2 ": " $$1 " bytes; expected at most $(1)" } \
+  END { exit wrong || NR == 0 }' >&2
+
+# Every crate that can be published, as it would be: crates.io takes 10 MB. Nothing is compiled. Of the Debian package, whether
+# the files lie there that are not made by `make shell`.
+DEBIAN = crates/intone-cli
+
+package:
+	rm -f target/package/*.crate
+	cargo package --workspace --exclude intone-python --no-verify --allow-dirty --locked --quiet
+	@$(call at-most,10000000,target/package/*.crate)
+	@sed -n '/^\[package.metadata.deb\]/,$$ s|.*"\(\.\./\.\./[^"]*\)".*|\1|p' $(DEBIAN)/Cargo.toml | grep -v '^../../target/' \
+	  | (cd $(DEBIAN) && xargs ls -d >/dev/null)
 
 test: $(VENV)/installed
 	cargo test --workspace --locked
@@ -68,9 +83,10 @@ python: $(VENV)/installed
 	  (cd $(VENV) && bin/python -m mypy.stubtest intone) && \
 	  $(VENV)/bin/python -m pytest -q -p no:cacheprovider
 
-wheel: $(VENV)/bin/maturin      ## target/wheels/intone-*.whl, for Python 3.10 and later
+wheel: $(VENV)/bin/maturin      ## target/wheels/intone-*.whl, for Python 3.10 and later, of at most 15 MB
 	rm -f target/wheels/*.whl
 	cd $(PACKAGE) && $(VENV)/bin/maturin build --release --locked --out $(CURDIR)/target/wheels
+	@$(call at-most,15000000,target/wheels/*.whl)
 
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 
@@ -99,3 +115,16 @@ shell: release                  ## manual pages and completions, in target/shell
 # Needs cargo-deb: cargo install cargo-deb.
 deb: shell                      ## target/debian/intone_*.deb
 	cargo deb --no-build -p intone-cli
+
+# What README says of installing, done in a clean directory with what git has: the command, and the Debian package unpacked, each
+# asked about a sample. Compiles everything; no part of check. Needs cargo-deb.
+CLEAN = target/clean
+
+clean-install:
+	rm -rf $(CLEAN)
+	git clone --quiet . $(CLEAN)/intone
+	cd $(CLEAN)/intone && cargo install --quiet --locked --path crates/intone-cli --root ../installed
+	$(CLEAN)/installed/bin/intone predict samples/hello.wav
+	$(MAKE) -C $(CLEAN)/intone deb
+	dpkg-deb --extract $(CLEAN)/intone/target/debian/intone_*.deb $(CLEAN)/unpacked
+	$(CLEAN)/unpacked/usr/bin/intone predict samples/hello.wav
