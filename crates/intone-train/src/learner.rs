@@ -158,6 +158,18 @@ impl Learner {
         factor: f64,
         seed: u64,
     ) -> Step {
+        // Within the pool: a step has hundreds of parallel parts, for each of which two threads would have to wake up.
+        rayon::scope(|_| self.step_in_pool(inputs, targets, phase, factor, seed))
+    }
+
+    fn step_in_pool(
+        &mut self,
+        inputs: Inputs<'_>,
+        targets: &[[f32; N_CLASSES]],
+        phase: &Phase,
+        factor: f64,
+        seed: u64,
+    ) -> Step {
         let n = targets.len();
         let target = TensorData::new(targets.as_flattened().to_vec(), [n, N_CLASSES]);
         let target = Tensor::<2>::from_data(target, &self.device);

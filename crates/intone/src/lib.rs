@@ -6,6 +6,7 @@ pub mod error;
 pub mod features;
 pub mod model;
 mod nn;
+mod parallel;
 pub mod recognizer;
 pub mod scores;
 pub mod stream;

@@ -9,6 +9,7 @@ use crate::audio::{Audio, AudioStream, Resampler, SampleRate};
 use crate::features::{Extractor, FrontEnd};
 use crate::model::file::{FileView, read_limited};
 use crate::model::{Model, ModelError, ModelFile, ModelMeta};
+use crate::parallel::in_pool;
 use crate::scores::{Scores, Votes};
 use crate::stream::Stream;
 use crate::timeline::{Reading, Window};
@@ -105,9 +106,11 @@ impl Recognizer {
     /// # Errors
     /// [`Error::Model`](crate::Error::Model) where the network does not answer with numbers.
     pub fn recognize(&self, audio: &Audio) -> Result<Scores> {
-        let mut pass = Pass::new(self, audio.sample_rate())?;
-        pass.push(audio.samples())?;
-        pass.finish()
+        in_pool(|| {
+            let mut pass = Pass::new(self, audio.sample_rate())?;
+            pass.push(audio.samples())?;
+            pass.finish()
+        })
     }
 
     /// Recognises the emotions in a recording of any length while it is being decoded, in bounded memory. The

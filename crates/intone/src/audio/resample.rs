@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Mutex;
 
 use intone_fft::BlockResampler;
-use rayon::prelude::*;
 
 use super::SampleRate;
 use crate::Result;
+use crate::parallel::share_out;
 
 /// Length of the anti-aliasing filter, in samples of the lower of the two rates, at least. With the squared
 /// Blackman-Harris window it passes up to 0.95 of the lower Nyquist frequency within 0.001 dB and suppresses
@@ -100,23 +100,29 @@ pub(super) fn resample(samples: &[f32], from: SampleRate, to: SampleRate) -> Res
     let n_out = output_len(samples.len() as u64, from, to) as usize;
     let engine = Engine::take(from, to)?;
     let (len_in, len_out, delay) = (engine.block_in.len(), engine.block_out.len(), engine.blocks.delay());
-    engine.give_back();
     let n_blocks = (n_out + delay).div_ceil(len_out);
-    let mut late = vec![0.0; n_blocks * len_out];
     let in_piece = n_blocks.div_ceil(rayon::current_num_threads()).max(MIN_BLOCKS_IN_PIECE);
-    late.par_chunks_mut(in_piece * len_out).enumerate().try_for_each(|(piece, out)| -> Result<()> {
-        let mut engine = Engine::take(from, to)?;
-        let first = piece * in_piece;
-        // What a block leaves to the next one depends on that block alone.
-        if let Some(before) = first.checked_sub(1) {
-            engine.convert(samples, before * len_in, &mut out[..len_out]);
-        }
-        for (block, out) in (first..).zip(out.chunks_exact_mut(len_out)) {
-            engine.convert(samples, block * len_in, out);
-        }
-        engine.give_back();
-        Ok(())
-    })?;
+    let mut engines = vec![engine];
+    while engines.len() < n_blocks.div_ceil(in_piece) {
+        engines.push(Engine::take(from, to)?);
+    }
+    let mut late = vec![0.0; n_blocks * len_out];
+    let pieces = late.chunks_mut(in_piece * len_out).zip(engines).enumerate();
+    share_out(
+        pieces,
+        || (),
+        |(), (piece, (out, mut engine))| {
+            let first = piece * in_piece;
+            // What a block leaves to the next one depends on that block alone.
+            if let Some(before) = first.checked_sub(1) {
+                engine.convert(samples, before * len_in, &mut out[..len_out]);
+            }
+            for (block, out) in (first..).zip(out.chunks_exact_mut(len_out)) {
+                engine.convert(samples, block * len_in, out);
+            }
+            engine.give_back();
+        },
+    );
     late.truncate(delay + n_out);
     late.drain(..delay);
     Ok(late)

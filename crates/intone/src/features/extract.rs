@@ -4,8 +4,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use crate::error::Result;
 use crate::features::decibel::powers_to_db;
 use crate::features::frames::{peak, whisper_value};
@@ -13,6 +11,7 @@ use crate::features::mel::MelBank;
 use crate::features::spectrum::{self, Spectrum};
 use crate::features::{Filling, Frames, FrontEnd, Style};
 use crate::nn::{Vectorised, vectorised};
+use crate::parallel::share_out;
 
 /// A front end made ready to work: a planned Fourier transform, its window and its filter bank.
 ///
@@ -294,7 +293,8 @@ impl Plan {
         if range.len() < 2 * FRAMES_IN_A_PIECE {
             return piece(range, scratch, out);
         }
-        out.par_chunks_mut(FRAMES_IN_A_PIECE * self.front_end.n_mels).enumerate().for_each_init(
+        share_out(
+            out.chunks_mut(FRAMES_IN_A_PIECE * self.front_end.n_mels).enumerate(),
             || self.scratch(),
             |scratch, (i, out)| piece(range.start + i * FRAMES_IN_A_PIECE..range.end, scratch, out),
         );

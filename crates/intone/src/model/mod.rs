@@ -23,6 +23,7 @@ pub use whisper::WhisperEncoder;
 use std::collections::BTreeMap;
 
 use crate::nn::infer::Network;
+use crate::parallel::in_pool;
 use crate::{Error, Result};
 
 /// A network that is ready to answer, of any architecture.
@@ -67,7 +68,7 @@ impl Model {
     /// # Errors
     /// If there are not `n` whole windows, or none.
     pub fn logits(&self, windows: &[f32], n: usize) -> Result<Vec<f32>> {
-        Ok(self.classify(&self.embed(windows, n)?, n))
+        in_pool(|| Ok(self.classify(&self.embed(windows, n)?, n)))
     }
 
     /// Number of values of an embedding.
@@ -96,10 +97,10 @@ impl Model {
                 actual: windows.len().to_string(),
             });
         }
-        Ok(match &self.network {
+        Ok(in_pool(|| match &self.network {
             AnyNetwork::Chain(network) => network.embed(windows, n),
             AnyNetwork::Encoder(encoder) => encoder.embed(windows, n),
-        })
+        }))
     }
 
     /// Logits `[n, n_classes]` of `n` embeddings.
@@ -108,9 +109,9 @@ impl Model {
     /// If there are not `n` whole embeddings, or none.
     pub fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32> {
         assert!(n > 0 && embeddings.len() == n * self.n_embedding(), "{n} whole embeddings");
-        match &self.network {
+        in_pool(|| match &self.network {
             AnyNetwork::Chain(network) => network.classify(embeddings, n),
             AnyNetwork::Encoder(encoder) => encoder.classify(embeddings, n),
-        }
+        })
     }
 }
