@@ -1,6 +1,6 @@
 //! `intone cross-validate`: all folds of a protocol, trained and tested, and one report.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use anyhow::Result;
 use intone_train::cross_validate::{FoldProgress, FoldResult, cross_validate, plan, write_all};
 use intone_train::leak;
 use intone_train::predictions::check_classes;
-use intone_train::report::{self, Evaluation, Excluded, Report};
+use intone_train::report::{self, Evaluation, Report};
 use intone_train::split::{Family, Part};
 
 use crate::evaluate::named;
@@ -76,16 +76,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let tested: HashSet<&str> =
         folds.iter().flat_map(|fold| fold.split.test()).map(|clip| clip.id.as_str()).collect();
-    let mut untested: BTreeMap<&str, usize> = BTreeMap::new();
-    for clip in corpus.clips.iter().filter(|clip| !tested.contains(clip.id.as_str())) {
-        *untested.entry(&clip.corpus).or_default() += 1;
-    }
+    let untested = corpus.clips.iter().filter(|clip| !tested.contains(clip.id.as_str()));
     let mut excluded = report::excluded(&corpus);
-    excluded.extend(untested.into_iter().map(|(corpus, n)| Excluded {
-        corpus: corpus.to_owned(),
-        reason: format!("tested in no fold of '{}'", args.protocol),
-        n,
-    }));
+    excluded.extend(report::left_out(untested, &format!("tested in no fold of '{}'", args.protocol)));
     let mut absent: BTreeSet<String> = BTreeSet::new();
     for fold in args.protocol.folds(&corpus)? {
         absent.extend(Part::ALL.into_iter().flat_map(|part| fold.absent_speakers(part, &corpus)));

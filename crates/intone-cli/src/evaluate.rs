@@ -184,15 +184,7 @@ pub(crate) fn named(protocol: &str, absent: &[String]) -> String {
 /// What was left out of the data, and what the protocol puts on no side.
 fn left_out(corpus: &Corpus, split: &Split) -> Vec<Excluded> {
     let mut excluded = report::excluded(corpus);
-    let mut by_corpus: BTreeMap<&str, usize> = BTreeMap::new();
-    for clip in split.left_out() {
-        *by_corpus.entry(&clip.corpus).or_default() += 1;
-    }
-    excluded.extend(by_corpus.into_iter().map(|(corpus, n)| Excluded {
-        corpus: corpus.to_owned(),
-        reason: format!("on no side of '{}'", split.protocol()),
-        n,
-    }));
+    excluded.extend(report::left_out(split.left_out(), &format!("on no side of '{}'", split.protocol())));
     excluded
 }
 

@@ -183,28 +183,12 @@ fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use intone::Emotion;
 
     use super::*;
 
     fn clip(corpus: &str, name: &str) -> Clip {
-        Clip {
-            id: format!("{corpus}/{name}"),
-            path: PathBuf::from(name),
-            corpus: corpus.to_owned(),
-            speaker: format!("{corpus}/anna"),
-            emotion: Emotion::Sad,
-            sex: None,
-            age: None,
-            sentence: None,
-            level: None,
-            votes: None,
-            sha256: [0; 32],
-            bytes: 0,
-            part: None,
-        }
+        Clip::bare(corpus, "anna", name, Emotion::Sad)
     }
 
     #[test]

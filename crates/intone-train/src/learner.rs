@@ -159,34 +159,25 @@ impl Learner {
         seed: u64,
     ) -> Step {
         // Within the pool: a step has hundreds of parallel parts, for each of which two threads would have to wake up.
-        rayon::scope(|_| self.step_in_pool(inputs, targets, phase, factor, seed))
-    }
-
-    fn step_in_pool(
-        &mut self,
-        inputs: Inputs<'_>,
-        targets: &[[f32; N_CLASSES]],
-        phase: &Phase,
-        factor: f64,
-        seed: u64,
-    ) -> Step {
-        let n = targets.len();
-        let target = TensorData::new(targets.as_flattened().to_vec(), [n, N_CLASSES]);
-        let target = Tensor::<2>::from_data(target, &self.device);
-        let log_p = log_softmax(self.network.forward(inputs, seed, &self.device), 1);
-        let loss = (log_p.clone() * target).sum() / -(n as f64);
-        let value = f64::from(floats(loss.clone())[0]);
-        let log_p = floats(log_p);
-        let answers = log_p.chunks_exact(N_CLASSES).zip(targets);
-        let n_right = answers.filter(|(log_p, target)| top(log_p) == top(*target)).count();
-        if value.is_finite() {
-            let mut gradients = loss.backward();
-            let (config, optimizer) = (&self.config, &mut self.optimizer);
-            self.network.update(&mut gradients, &mut |parameters| {
-                optimizer.step(parameters, &config.training, &|name| factor * phase.rate(config, name));
-            });
-        }
-        Step { loss: value, n_right }
+        rayon::scope(|_| {
+            let n = targets.len();
+            let target = TensorData::new(targets.as_flattened().to_vec(), [n, N_CLASSES]);
+            let target = Tensor::<2>::from_data(target, &self.device);
+            let log_p = log_softmax(self.network.forward(inputs, seed, &self.device), 1);
+            let loss = (log_p.clone() * target).sum() / -(n as f64);
+            let value = f64::from(floats(loss.clone())[0]);
+            let log_p = floats(log_p);
+            let answers = log_p.chunks_exact(N_CLASSES).zip(targets);
+            let n_right = answers.filter(|(log_p, target)| top(log_p) == top(*target)).count();
+            if value.is_finite() {
+                let mut gradients = loss.backward();
+                let (config, optimizer) = (&self.config, &mut self.optimizer);
+                self.network.update(&mut gradients, &mut |parameters| {
+                    optimizer.step(parameters, &config.training, &|name| factor * phase.rate(config, name));
+                });
+            }
+            Step { loss: value, n_right }
+        })
     }
 }
 

@@ -214,21 +214,7 @@ mod tests {
     use super::*;
 
     fn clip(emotion: Emotion, number: usize) -> Clip {
-        Clip {
-            id: format!("c/{emotion}-{number:04}"),
-            path: std::path::PathBuf::new(),
-            corpus: "c".to_owned(),
-            speaker: "c/anna".to_owned(),
-            emotion,
-            sex: None,
-            age: None,
-            sentence: None,
-            level: None,
-            votes: None,
-            sha256: [0; 32],
-            bytes: 0,
-            part: None,
-        }
+        Clip::bare("c", "anna", &format!("{emotion}-{number:04}"), emotion)
     }
 
     #[test]

@@ -265,21 +265,7 @@ mod tests {
     use crate::corpus::Votes;
 
     fn clip(corpus: &str, emotion: Emotion, votes: Option<Votes>) -> Clip {
-        Clip {
-            id: format!("{corpus}/x"),
-            path: "x.wav".into(),
-            corpus: corpus.to_owned(),
-            speaker: format!("{corpus}/s"),
-            emotion,
-            sex: None,
-            age: None,
-            sentence: None,
-            level: None,
-            votes,
-            sha256: [0; 32],
-            bytes: 0,
-            part: None,
-        }
+        Clip { votes, ..Clip::bare(corpus, "s", "x", emotion) }
     }
 
     fn config(augment: AugmentConfig) -> Config {

@@ -79,6 +79,28 @@ pub struct Clip {
     pub part: Option<Part>,
 }
 
+#[cfg(test)]
+impl Clip {
+    /// A clip of which no more is known, for tests.
+    pub(crate) fn bare(corpus: &str, speaker: &str, name: &str, emotion: Emotion) -> Clip {
+        Clip {
+            id: format!("{corpus}/{name}"),
+            path: PathBuf::from(format!("{name}.wav")),
+            corpus: corpus.to_owned(),
+            speaker: format!("{corpus}/{speaker}"),
+            emotion,
+            sex: None,
+            age: None,
+            sentence: None,
+            level: None,
+            votes: None,
+            sha256: [0; 32],
+            bytes: 0,
+            part: None,
+        }
+    }
+}
+
 /// The sex of a speaker, as the corpora record it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

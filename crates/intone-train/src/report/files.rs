@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Comparison, Input, Report, compare, page};
 use crate::corpus::table::Table;
-use crate::corpus::{Corpus, Inventory, Votes};
+use crate::corpus::{Clip, Corpus, Inventory, Votes};
 use crate::error::{Error, Result};
 use crate::evaluate::{Prediction, write_predictions};
 use crate::predictions::read_predictions;
@@ -128,6 +128,17 @@ fn common_folder(corpus: &Corpus) -> &Path {
     let common =
         folders.reduce(|a, b| a.ancestors().find(|folder| b.starts_with(folder)).unwrap_or(Path::new("")));
     common.unwrap_or(Path::new(""))
+}
+
+/// Clips that were left out for one reason, corpus by corpus.
+pub fn left_out<'a>(clips: impl IntoIterator<Item = &'a Clip>, reason: &str) -> Vec<Excluded> {
+    let mut by_corpus: BTreeMap<&str, usize> = BTreeMap::new();
+    for clip in clips {
+        *by_corpus.entry(&clip.corpus).or_default() += 1;
+    }
+    let excluded =
+        |(corpus, n): (&str, usize)| Excluded { corpus: corpus.to_owned(), reason: reason.to_owned(), n };
+    by_corpus.into_iter().map(excluded).collect()
 }
 
 /// What a run leaves beside its report.

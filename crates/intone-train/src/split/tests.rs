@@ -16,22 +16,8 @@ fn everybody() -> Corpus {
 
 fn clip(corpus: &str, speaker: &str, name: &str, sex: Sex) -> Clip {
     use sha2::Digest;
-    let id = format!("{corpus}/{speaker}_{name}");
-    Clip {
-        path: PathBuf::from(format!("{id}.wav")),
-        corpus: corpus.to_owned(),
-        speaker: format!("{corpus}/{speaker}"),
-        emotion: Emotion::Angry,
-        sex: Some(sex),
-        age: None,
-        sentence: None,
-        level: None,
-        votes: None,
-        sha256: sha2::Sha256::digest(&id).into(),
-        bytes: 1,
-        part: None,
-        id,
-    }
+    let bare = Clip::bare(corpus, speaker, &format!("{speaker}_{name}"), Emotion::Angry);
+    Clip { sex: Some(sex), sha256: sha2::Sha256::digest(&bare.id).into(), bytes: 1, ..bare }
 }
 
 fn actors(split: &Split, part: Part, corpus: &str) -> Vec<u16> {
