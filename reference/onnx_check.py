@@ -1,4 +1,5 @@
-"""Exports a model as ONNX and compares ONNX Runtime's answers with those of `intone predict` on the same recordings.
+"""Exports a model as ONNX and compares ONNX Runtime's answers with those of `intone predict` on the same recordings, both in
+single precision: the program computes weights in int8 with integers otherwise, where the processor can.
 
     python -m venv .venv && .venv/bin/pip install -r requirements-onnx.txt
     .venv/bin/python onnx_check.py --intone ../target/debug/intone MODEL RECORDING...
@@ -33,7 +34,9 @@ def main():
         run(args.intone, "model", "export", "onnx", args.model, "--out", folder / "model.onnx")
         session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
         about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-        compared = predictions(args.intone, args.model, args.recordings, about["labels"])
+        single = folder / "f32.safetensors"
+        run(args.intone, "model", "convert", "--precision", "f32", args.model, single)
+        compared = predictions(args.intone, single, args.recordings, about["labels"])
         features, ours = [], [expected for _, expected in compared]
         for i, (recording, _) in enumerate(compared):
             run(args.intone, "features", "--model", args.model, recording, "--out", folder / str(i))

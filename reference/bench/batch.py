@@ -1,5 +1,5 @@
 """Many short recordings: files per second of the Python package, of `intone predict` and of librosa + PyTorch, all with the
-reference CNN and the same weights.
+reference CNN and the same weights; of ours also with these weights rounded to int8 (`intone model convert --precision int8`).
 
     cargo build --release && make wheel
     python reference/bench/batch.py --rounds 5
@@ -102,21 +102,20 @@ def write_models(folder):
         data += content
     header = json.dumps(header).encode()
     header += b" " * (-len(header) % 8)
-    with open(f"{folder}/network.safetensors", "wb") as file:
+    with open(f"{folder}/network.f32.safetensors", "wb") as file:
         file.write(len(header).to_bytes(8, "little") + header + data)
 
 
-def model_of(folder):
+def model_of(folder, precision):
     """The model file; None for the embedded one."""
-    path = f"{folder}/network.safetensors"
-    return path if os.path.exists(path) else None
+    return None if precision == "embedded" else f"{folder}/network.{precision}.safetensors"
 
 
-def intone_package(folder, n):
+def intone_package(folder, n, precision):
     """Scores paths with the package, in n threads."""
     import intone
 
-    recognizer = intone.Recognizer(model_of(folder))
+    recognizer = intone.Recognizer(model_of(folder, precision))
     return lambda paths: ([list(answer.scores.values()) for answer in recognizer.recognize_batch(paths, workers=n)], 0.0)
 
 
@@ -160,7 +159,7 @@ def score_part(paths):
     return SCORE(paths), time.process_time() - started
 
 
-def librosa_torch(folder, n):
+def librosa_torch(folder, n, _):
     """Scores paths in two threads of one process (n = 1), or in n processes of one thread."""
     if n == 1:
         score = torch_scorer(folder, 2)
@@ -176,11 +175,11 @@ def librosa_torch(folder, n):
     return work
 
 
-def serve(which, n, folder):
+def serve(which, n, folder, precision):
     """Prepares, then scores as many files as each line of standard input says: seconds of the wall and of the processors, the
     number of answers and the first of them."""
     paths = sorted(entry.path for entry in os.scandir(f"{folder}/wav"))
-    work = {"intone": intone_package, "torch": librosa_torch}[which](folder, n)
+    work = {"intone": intone_package, "torch": librosa_torch}[which](folder, n, precision)
     for line in sys.stdin:
         started, processors = time.perf_counter(), time.process_time()
         scores, elsewhere = work(paths[: int(line)])
@@ -191,8 +190,8 @@ def serve(which, n, folder):
 class Process:
     """A process of Python that waits."""
 
-    def __init__(self, which, n, folder):
-        command = [sys.executable, __file__, "--serve", which, str(n), folder]
+    def __init__(self, which, n, folder, precision="f32"):
+        command = [sys.executable, __file__, "--serve", which, str(n), folder, precision]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, n_files):
@@ -204,10 +203,10 @@ class Process:
 class Command:
     """`intone predict` as it is, from its start to its end."""
 
-    def __init__(self, program, n, folder):
+    def __init__(self, program, n, folder, precision):
         self.command = [program, "predict", "--format", "jsonl", "--jobs", str(n), f"{folder}/wav"]
-        if model_of(folder):
-            self.command += ["--model", model_of(folder)]
+        if model_of(folder, precision):
+            self.command += ["--model", model_of(folder, precision)]
         # As many threads as the others have.
         self.environment = {**os.environ, "RAYON_NUM_THREADS": str(n)}
 
@@ -227,21 +226,25 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--program", default=f"{ROOT}/target/release/intone")
     parser.add_argument("--embedded", action="store_true")
-    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        which, n, folder = args.serve
-        return serve(which, int(n), folder)
+        which, n, folder, precision = args.serve
+        return serve(which, int(n), folder, precision)
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(f"{folder}/wav")
         write_files(f"{folder}/wav")
+        precisions = ["embedded"]
         if not args.embedded:
             write_models(folder)
-        contenders = {
-            "package, 2 workers": Process("intone", 2, folder),
-            "package, 1 worker": Process("intone", 1, folder),
-            "`intone predict`, 2 jobs": Command(args.program, 2, folder),
-        }
+            files = [model_of(folder, precision) for precision in ("f32", "int8")]
+            subprocess.run([args.program, "--quiet", "model", "convert", "--precision", "int8", *files], check=True)
+            precisions = ["f32", "int8"]
+        contenders = {}
+        for precision in precisions:
+            contenders[f"package, {precision}, 2 workers"] = Process("intone", 2, folder, precision)
+            contenders[f"package, {precision}, 1 worker"] = Process("intone", 1, folder, precision)
+            contenders[f"`intone predict`, {precision}, 2 jobs"] = Command(args.program, 2, folder, precision)
         if not args.embedded:
             contenders["librosa + PyTorch, 1 process, 2 threads"] = Process("torch", 1, folder)
             contenders["librosa + PyTorch, 2 processes"] = Process("torch", 2, folder)
@@ -254,7 +257,7 @@ def main():
                 wall, processor, n_scores, scores = contenders[name].run(N_FILES)
                 expected = expected or scores
                 worst = max(abs(a - b) for ours, theirs in zip(scores, expected) for a, b in zip(ours, theirs))
-                if n_scores != N_FILES or worst > 2e-3:
+                if n_scores != N_FILES or worst > (2e-2 if "int8" in name else 2e-3):
                     raise SystemExit(f"{name} says something else: {n_scores} answers, scores differ by {worst}")
                 print(f"round {round_}: {name}: {wall:.2f} s, processors {processor:.2f} s", file=sys.stderr)
                 walls[name].append(wall)

@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{LABELS, Place, assert_answer, babble, code, json_lines, stderr, stdout, wav};
@@ -234,4 +235,37 @@ fn a_reader_that_never_was_is_no_error() {
     let mut messages = String::new();
     child.stderr.take().unwrap().read_to_string(&mut messages).unwrap();
     assert_eq!((child.wait().unwrap().code(), messages.as_str()), (Some(0), ""));
+}
+
+/// From int8 the program computes with integers where the processor can; what it says is about what the same numbers say in
+/// single precision.
+#[test]
+fn weights_of_8_bits_say_what_their_numbers_say() {
+    let place = Place::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (model, file) in
+        [("encoder", "crates/intone/models/default.safetensors"), ("vgg", "models/vgg.safetensors")]
+    {
+        let answers = ["int8", "f32"].map(|precision| {
+            // Twice, so that both have the numbers of int8.
+            for (from, to, precision) in [
+                (root.join(file), "int8.safetensors", "int8"),
+                (place.path("int8.safetensors"), "m.safetensors", precision),
+            ] {
+                let mut convert = place.intone();
+                convert.args(["model", "convert", "--precision", precision]).arg(from).arg(to);
+                assert_eq!(code(&convert.output().unwrap()), 0);
+            }
+            let mut predict = place.intone();
+            predict.args(["predict", "--model", "m.safetensors", "-f", "jsonl"]).arg(root.join("samples"));
+            json_lines(&predict.output().unwrap())
+        });
+        assert_eq!(answers[0].len(), 4);
+        for (int8, f32) in answers[0].iter().zip(&answers[1]) {
+            for label in LABELS {
+                let [a, b] = [int8, f32].map(|answer| answer["scores"][label].as_f64().unwrap());
+                assert!((a - b).abs() < 2e-3, "{model}, {}, {label}: {a} and {b}", int8["path"]);
+            }
+        }
+    }
 }

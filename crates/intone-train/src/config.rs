@@ -222,7 +222,7 @@ impl Config {
                 soft_targets: None,
                 soft_share: 0.0,
                 corpus_balance: 0.5,
-                max_epochs: 18,
+                max_epochs: 32,
                 patience: 35,
             },
             augment: AugmentConfig {

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
-use intone::model::{Model, ModelFile};
+use intone::model::Model;
 use intone::recognizer::EMBEDDED_MODEL;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,9 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(at) => arguments.get(at + 1).ok_or("--rounds needs a number")?.parse()?,
         None => 50,
     };
-    let file = ModelFile::read(EMBEDDED_MODEL)?;
-    let (architecture, window) = (file.meta.architecture, file.meta.front_end.window_len());
-    let model = Model::new(&architecture, file.tensors)?;
+    let (meta, model) = Model::from_bytes(EMBEDDED_MODEL)?;
+    let window = meta.front_end.window_len();
     let mut medians = Vec::new();
     for n in [1, 32] {
         let windows: Vec<f32> = (0..n * window).map(|i| (i % 97) as f32 / 97.0).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::audio::{Audio, AudioStream, Resampler, SampleRate};
 use crate::features::{Extractor, FrontEnd};
-use crate::model::file::{FileView, read_limited};
+use crate::model::file::read_limited;
 use crate::model::{Model, ModelError, ModelFile, ModelMeta};
 use crate::parallel::in_pool;
 use crate::scores::{Scores, Votes};
@@ -75,13 +75,11 @@ impl Recognizer {
     /// # Errors
     /// [`Error::Model`](crate::Error::Model) with what is wrong with it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Recognizer> {
-        // Weights go from the file's form to the network's one by one: all at once they are the peak of memory.
-        let (meta, weights) = FileView::new(bytes)?.into_parts();
-        let model = Model::from_weights(&meta.architecture, weights)?;
+        let (meta, model) = Model::from_bytes(bytes)?;
         Recognizer::with_classifier(meta, Arc::new(model))
     }
 
-    /// Builds the network of a model file that was read, or made by training.
+    /// Builds the network of a model file that was read, or made by training: in single precision, see [`Model::from_bytes`].
     ///
     /// # Errors
     /// [`Error::Model`](crate::Error::Model) with what is wrong with it.

@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 const WAITING_PER_THREAD: usize = 8;
 
 /// Calls `work` for each of `0..n` on `n_threads` threads, and `take` for the results on this one, in order, each
-/// as soon as those before it are there. At most [`WAITING_PER_THREAD`] results per thread wait in memory.
+/// as soon as those before it are there. At most [`WAITING_PER_THREAD`] results per thread wait in memory. Each thread has its
+/// share of the processors for itself: what is cut into pieces for many threads costs more than in one piece.
 ///
 /// # Errors
 /// The first error of `take` ends everything: no new work is begun, and what is under way is left alone, so that
@@ -23,15 +24,21 @@ pub(crate) fn in_order<T: Send + 'static, E>(
     let gate = Arc::new(Gate::new(n, n_threads * WAITING_PER_THREAD));
     let work = Arc::new(work);
     let (results, arrived) = mpsc::channel();
+    let share = (rayon::current_num_threads() / n_threads).max(1);
     for _ in 0..n_threads {
         let (gate, work, results) = (gate.clone(), work.clone(), results.clone());
-        std::thread::spawn(move || {
+        let go_on = move || {
             while let Some(index) = gate.next() {
                 if results.send((index, work(index))).is_err() {
                     break;
                 }
             }
-        });
+        };
+        match rayon::ThreadPoolBuilder::new().num_threads(share).build() {
+            Ok(pool) => pool.spawn(go_on),
+            // It will be slower.
+            Err(_) => drop(std::thread::spawn(go_on)),
+        }
     }
     drop(results);
     let mut waiting = BTreeMap::new();

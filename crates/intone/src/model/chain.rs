@@ -280,24 +280,27 @@ pub(super) fn compile(config: &ChainConfig, mut weights: Weights) -> Result<Netw
     let mut network = Builder::new(config.n_mels, config.n_frames);
     let mut before = Size::Picture { height: config.n_mels, width: config.n_frames, channels: 1 };
     for (index, (layer, behind)) in config.layers.iter().zip(config.sizes()?).enumerate() {
-        let mut take = |part: &str, shape: &[usize]| weights.take(&format!("layers.{index}.{part}"), shape);
+        let name = |part: &str| format!("layers.{index}.{part}");
         match (layer, before) {
             (
                 ChainLayer::Conv { channels, kernel, stride, padding },
                 Size::Picture { height, width, channels: c_in },
             ) => {
-                let weight = take("weight", &[*channels, c_in, kernel[0], kernel[1]])?;
-                network.conv(&weight, *channels, slides([height, width], *kernel, *stride, *padding));
-                network.affine(Affine { scale: vec![1.0; *channels], shift: take("bias", &[*channels])? });
+                let weight = weights.take_layer(&name("weight"), &[*channels, c_in, kernel[0], kernel[1]])?;
+                network.conv(weight, *channels, slides([height, width], *kernel, *stride, *padding));
+                let shift = weights.take(&name("bias"), &[*channels])?;
+                network.affine(Affine { scale: vec![1.0; *channels], shift });
             }
             (ChainLayer::MaxPool { size, stride, padding }, Size::Picture { height, width, .. }) => {
                 network.max_pool(slides([height, width], *size, *stride, *padding));
             }
             (ChainLayer::Dense { width }, Size::Row(n_in)) => {
-                network.dense(take("weight", &[*width, n_in])?, take("bias", &[*width])?);
+                let weight = weights.take_layer(&name("weight"), &[*width, n_in])?;
+                network.dense(weight, weights.take(&name("bias"), &[*width])?);
             }
             (ChainLayer::Affine, Size::Picture { channels: n, .. } | Size::Row(n)) => {
-                network.affine(Affine { scale: take("scale", &[n])?, shift: take("shift", &[n])? });
+                let scale = weights.take(&name("scale"), &[n])?;
+                network.affine(Affine { scale, shift: weights.take(&name("shift"), &[n])? });
             }
             (ChainLayer::Activation { function }, _) => network.activation(match function {
                 Activation::Relu => Function::Relu,

@@ -9,7 +9,7 @@
 
 use super::{EncoderConfig, ModelError, Weights};
 use crate::nn::attention::{self, Heads};
-use crate::nn::linear::{Packed, add_to_rows, bias_gelu, layer_norm};
+use crate::nn::linear::{Int8Packed, LayerWeights, Packed, add_to_rows, bias_gelu, layer_norm};
 use crate::nn::pooling::{self, softmax};
 
 #[cfg(feature = "train")]
@@ -94,26 +94,66 @@ pub(crate) fn rows_of(n_frames: usize) -> usize {
     n_frames.div_ceil(2)
 }
 
+/// The matrix of a dense layer.
+#[derive(Debug, Clone)]
+enum Matrix {
+    F32(Packed),
+    Int8(Int8Packed),
+}
+
+impl Matrix {
+    /// Takes a weight `[c_out, c_in]`, or a filter over time `[c_out, c_in, 3]`. 8-bit integers stay what they are, where there
+    /// is a kernel for them.
+    fn take(weights: &mut Weights, name: &str, shape: &[usize]) -> Result<Matrix, ModelError> {
+        let (c_out, c_in) = (shape[0], shape[1..].iter().product());
+        let is_filter = shape.len() > 2;
+        if weights.is_int8(name) {
+            let layer = weights.take_layer(name, shape)?;
+            if let LayerWeights::Int8 { values, scales } = &layer {
+                let packed = if is_filter {
+                    Int8Packed::new(&taps_first(values, shape[1]), scales)
+                } else {
+                    Int8Packed::new(values, scales)
+                };
+                if let Some(packed) = packed {
+                    return Ok(Matrix::Int8(packed));
+                }
+            }
+            let floats = layer.into_floats();
+            let rows = if is_filter { taps_first(&floats, shape[1]) } else { floats };
+            return Ok(Matrix::F32(Packed::from_rows(&rows, c_in)));
+        }
+        let mut packed = Packed::zeros(c_out, c_in);
+        weights.take_rows(name, shape, |o, row| {
+            if is_filter { packed.put_row(o, &taps_first(row, shape[1])) } else { packed.put_row(o, row) }
+        })?;
+        Ok(Matrix::F32(packed))
+    }
+
+    fn product(&self, x: &[f32], n: usize, pitch: usize) -> Vec<f32> {
+        match self {
+            Matrix::F32(packed) => packed.product(x, n, pitch),
+            Matrix::Int8(packed) => packed.product(x, n, pitch),
+        }
+    }
+}
+
 /// A dense layer.
 #[derive(Debug, Clone)]
 struct Linear {
-    weight: Packed,
+    weight: Matrix,
     bias: Vec<f32>,
 }
 
 impl Linear {
     fn take(weights: &mut Weights, name: &str, c_out: usize, c_in: usize) -> Result<Linear, ModelError> {
-        let mut weight = Packed::zeros(c_out, c_in);
-        weights.take_rows(&format!("{name}.weight"), &[c_out, c_in], |o, row| weight.put_row(o, row))?;
+        let weight = Matrix::take(weights, &format!("{name}.weight"), &[c_out, c_in])?;
         Ok(Linear { weight, bias: weights.take(&format!("{name}.bias"), &[c_out])? })
     }
 
     /// A convolution over three frames: a dense layer over what lies side by side in memory.
     fn take_conv(weights: &mut Weights, name: &str, c_out: usize, c_in: usize) -> Result<Linear, ModelError> {
-        let mut weight = Packed::zeros(c_out, 3 * c_in);
-        weights.take_rows(&format!("{name}.weight"), &[c_out, c_in, 3], |o, row| {
-            weight.put_row(o, &taps_first(row, c_in));
-        })?;
+        let weight = Matrix::take(weights, &format!("{name}.weight"), &[c_out, c_in, 3])?;
         Ok(Linear { weight, bias: weights.take(&format!("{name}.bias"), &[c_out])? })
     }
 
@@ -140,7 +180,7 @@ impl Linear {
 }
 
 /// A filter over time `[c_out, c_in, 3]` as `[c_out, 3, c_in]`.
-pub(crate) fn taps_first(weight: &[f32], c_in: usize) -> Vec<f32> {
+pub(crate) fn taps_first<T: Copy>(weight: &[T], c_in: usize) -> Vec<T> {
     let filters = weight.chunks_exact(3 * c_in);
     filters.flat_map(|filter| (0..3 * c_in).map(|i| filter[i % c_in * 3 + i / c_in])).collect()
 }

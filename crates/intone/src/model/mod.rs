@@ -22,6 +22,8 @@ pub use whisper::WhisperEncoder;
 
 use std::collections::BTreeMap;
 
+use file::FileView;
+
 use crate::nn::infer::Network;
 use crate::parallel::in_pool;
 use crate::{Error, Result};
@@ -50,7 +52,19 @@ impl Model {
         Model::from_weights(architecture, Weights::new(tensors))
     }
 
-    pub(crate) fn from_weights(architecture: &Architecture, weights: Weights<'_>) -> Result<Model> {
+    /// Builds the network of a file that lies in memory. Unlike a [`ModelFile`], which has all weights as floats, this leaves
+    /// 8-bit integers what they are: see [`Precision::Int8`].
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn from_bytes(bytes: &[u8]) -> Result<(ModelMeta, Model)> {
+        // Weights go from the file's form to the network's one by one: all at once they are the peak of memory.
+        let (meta, weights) = FileView::new(bytes)?.into_parts();
+        let model = Model::from_weights(&meta.architecture, weights)?;
+        Ok((meta, model))
+    }
+
+    fn from_weights(architecture: &Architecture, weights: Weights<'_>) -> Result<Model> {
         let (n_mels, n_frames, _) = architecture.dimensions();
         let network = match architecture {
             Architecture::Vgg(config) => AnyNetwork::Chain(vgg::compile(config, weights)?),

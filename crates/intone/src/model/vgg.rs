@@ -88,7 +88,7 @@ pub(super) fn compile(config: &VggConfig, mut weights: Weights) -> Result<Networ
     let (mut height, mut width) = (config.n_mels, config.n_frames);
     let mut in_pictures = true;
     for layer in layers(config) {
-        let weight = weights.take(&format!("{}.weight", layer.name), &layer.shape)?;
+        let weight = weights.take_layer(&format!("{}.weight", layer.name), &layer.shape)?;
         let c = layer.shape[0];
         if layer.block.is_none() && in_pictures {
             network.flatten();
@@ -101,7 +101,7 @@ pub(super) fn compile(config: &VggConfig, mut weights: Weights) -> Result<Networ
         let pool = layer.is_last_of_block(config);
         let Normalised { gamma, beta, statistics } = Normalised::take(&mut weights, &layer)?;
         match layer.block {
-            Some(_) => network.conv(&weight, c, [height, width].map(|n| Slide::new(n, 3, 1, true))),
+            Some(_) => network.conv(weight, c, [height, width].map(|n| Slide::new(n, 3, 1, true))),
             None => network.dense(weight, vec![0.0; c]),
         }
         network.affine(statistics.affine(&gamma, &beta));

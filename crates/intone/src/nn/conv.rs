@@ -13,7 +13,9 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::simd::{Affine, BLOCK, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS, buffer, kernels};
+use super::simd::{
+    Affine, BLOCK, Filters, FiltersRef, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS, buffer, kernels,
+};
 
 /// Floats of padded input that are worked on at once: 256 KiB, which leaves room in a second-level cache of 1 MiB.
 const SCRATCH_FLOATS: usize = 64 * 1024;
@@ -28,13 +30,44 @@ const GROUPS: usize = 8;
 const SUMMED_AT_ONCE: usize = 16 * 1024;
 
 /// Memory of one thread that is used again and again.
+#[derive(Default)]
 struct Scratch {
     padded: Vec<f32>,
     tiles: Vec<f32>,
+    /// Rows of a picture of one channel, padded, and a row of what a convolution makes of them.
+    first: Vec<f32>,
+    row: Vec<f32>,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { padded: Vec::new(), tiles: Vec::new() }) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What a convolution sees of each pixel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Input<'a> {
+    /// As it is.
+    Plain,
+    /// `relu(x * scale + shift)`.
+    Relu(&'a Affine),
+    /// The same of what another convolution, of these packed weights, makes of a picture of a single channel.
+    Convolved { taps: &'a [f32], affine: &'a Affine },
+}
+
+impl Input<'_> {
+    /// Of the picture, for a convolution that sees `c_in`.
+    fn channels(self, c_in: usize) -> usize {
+        match self {
+            Input::Plain | Input::Relu(_) => c_in,
+            Input::Convolved { .. } => 1,
+        }
+    }
+}
+
+impl<'a> From<Option<&'a Affine>> for Input<'a> {
+    fn from(affine: Option<&'a Affine>) -> Input<'a> {
+        affine.map_or(Input::Plain, Input::Relu)
+    }
 }
 
 /// The size of one image and its channels on both sides.
@@ -54,6 +87,17 @@ impl ConvShape {
 
     fn out_len(&self) -> usize {
         self.height * self.width * self.c_out
+    }
+
+    /// Floats of `n` output rows, an even number where there is a `pool`; of half as many pixels both ways then.
+    fn rows_len(&self, n: usize, pool: Option<&Affine>) -> usize {
+        let shrink = if pool.is_some() { 2 } else { 1 };
+        n / shrink * (self.width / shrink) * self.c_out
+    }
+
+    /// Floats of the output.
+    pub(crate) fn kept_len(&self, pool: Option<&Affine>) -> usize {
+        self.rows_len(self.height, pool)
     }
 
     fn rows(&self, n: usize) -> Rows {
@@ -130,6 +174,12 @@ fn is_winograd(c_in: usize) -> bool {
 /// `[c_out, c_in, 3, 3]` to the kernel's `[c_out / 32, positions, c_in, 32]`; missing output channels become zeros.
 pub(crate) fn pack_weights(weight: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
     pack(c_in, c_out, |o, i| weight.as_chunks::<9>().0[o * c_in + i])
+}
+
+/// [`pack_weights`] for [`infer`]; `rounded` to 16-bit integers where there is a kernel for them.
+pub(crate) fn pack_filters(weight: &[f32], c_in: usize, c_out: usize, rounded: bool) -> Filters {
+    let packed = pack_weights(weight, c_in, c_out);
+    if rounded && is_winograd(c_in) { Filters::rounded(packed, c_in) } else { Filters::F32(packed) }
 }
 
 /// The weights of the way back by the input: turned by 180 degrees, input and output channels exchanged, packed.
@@ -221,32 +271,54 @@ fn transform_back(u: &[f32; TILE_POSITIONS]) -> [f32; 9] {
     g
 }
 
-/// Copies rows `y0 - 1 ..= y0 + rows.n` of an image `[height, width, c_in]` with a border of zeros, through
-/// `relu(x * scale + shift)` if there is an `affine`, in the form that the kernel for these channels takes.
-fn pad_rows(rows: Rows, image: &[f32], y0: usize, affine: Option<&Affine>, out: &mut Vec<f32>) {
+/// Copies rows `y0 - 1 ..= y0 + rows.n` of what a convolution sees of an image, with a border of zeros, in the form that the
+/// kernel for these channels takes. Returns whether that is Winograd's.
+fn pad_rows(rows: Rows, image: &[f32], y0: usize, input: Input<'_>, scratch: &mut Scratch) -> bool {
     let Rows { n, width, c_in, .. } = rows;
-    let (len, pitch) = if is_winograd(c_in) {
+    let is_winograd = is_winograd(c_in);
+    let (len, pitch) = if is_winograd {
         (rows.tiled_padded_len(), rows.tiled_pitch())
     } else {
         (rows.padded_len(), (width + 2) * c_in)
     };
-    let height = image.len() / (width * c_in);
-    out.resize(len, 0.0);
-    for (row, out) in out.chunks_exact_mut(pitch).enumerate() {
+    let line_len = width * input.channels(c_in);
+    let height = image.len() / line_len;
+    let line_of = |y: usize| &image[(y - 1) * line_len..][..line_len];
+    let Scratch { padded, first, row: convolved, .. } = scratch;
+    if let Input::Convolved { .. } = input {
+        // With one more row above and below.
+        first.resize((n + 4) * (width + 2), 0.0);
+        for (row, out) in first.chunks_exact_mut(width + 2).enumerate() {
+            out.fill(0.0);
+            // Counted from 1, as below.
+            if let Some(y) = (y0 + row).checked_sub(1).filter(|y| (1..=height).contains(y)) {
+                out[1..=width].copy_from_slice(line_of(y));
+            }
+        }
+        convolved.resize(width * c_in, 0.0);
+    }
+    padded.resize(len, 0.0);
+    for (row, out) in padded.chunks_exact_mut(pitch).enumerate() {
         let y = y0 + row;
         if y < 1 || y > height || row > n + 1 {
             out.fill(0.0);
             continue;
         }
-        let line = &image[(y - 1) * width * c_in..][..width * c_in];
-        let (left, right) = (c_in, c_in + line.len());
+        let (left, right) = (c_in, c_in + width * c_in);
         out[..left].fill(0.0);
         out[right..].fill(0.0);
-        match affine {
-            None => out[left..right].copy_from_slice(line),
-            Some(affine) => kernels().affine_relu(line, affine, &mut out[left..right]),
+        let out = &mut out[left..right];
+        match input {
+            Input::Plain => out.copy_from_slice(line_of(y)),
+            Input::Relu(affine) => kernels().affine_relu(line_of(y), affine, out),
+            Input::Convolved { taps, affine } => {
+                let one = Rows { n: 1, width, c_in: 1, c_out: c_in };
+                kernels().conv_rows(one, &first[row * (width + 2)..][..3 * (width + 2)], taps, convolved);
+                kernels().affine_relu(convolved, affine, out);
+            }
         }
     }
+    is_winograd
 }
 
 /// The convolution of a batch `x` `[n, height, width, c_in]`, optionally of `relu(x * scale + shift)`, into `out`
@@ -277,7 +349,7 @@ fn forward_one(
     let (mut sum, mut sum_sq) = (vec![0.0; shape.c_out], vec![0.0; shape.c_out]);
     let step = shape.rows_at_once();
     for (block, out) in out.chunks_mut(step * shape.width * shape.c_out).enumerate() {
-        convolve_rows(shape, x, affine, packed, block * step, out);
+        convolve_rows(shape, x, affine.into(), FiltersRef::F32(packed), None, block * step, out);
         sum.fill(0.0);
         sum_sq.fill(0.0);
         kernels().sums(out, &mut sum, &mut sum_sq);
@@ -286,42 +358,61 @@ fn forward_one(
     sums
 }
 
-/// Output rows from `y0` on, as many as `out` holds.
+/// Output rows from `y0` on, as many as `out` holds; with a `pool`, twice as many, of which half the pixels are left.
 fn convolve_rows(
     shape: ConvShape,
     x: &[f32],
-    affine: Option<&Affine>,
-    packed: &[f32],
+    input: Input<'_>,
+    filters: FiltersRef<'_>,
+    pool: Option<&Affine>,
     y0: usize,
     out: &mut [f32],
 ) {
-    let rows = out.len() / (shape.width * shape.c_out);
-    let rows = shape.rows(rows);
-    SCRATCH.with_borrow_mut(|Scratch { padded, tiles }| {
-        pad_rows(rows, x, y0, affine, padded);
-        if is_winograd(shape.c_in) {
-            tiles.resize(rows.scratch_len(), 0.0);
-            kernels().winograd_rows(rows, padded, packed, out, tiles);
-        } else {
-            kernels().conv_rows(rows, padded, packed, out);
+    let rows = shape.rows(match pool {
+        None => out.len() / (shape.width * shape.c_out),
+        Some(_) => 2 * out.len() / (shape.width / 2 * shape.c_out),
+    });
+    SCRATCH.with_borrow_mut(|scratch| {
+        let is_winograd = pad_rows(rows, x, y0, input, scratch);
+        let Scratch { padded, tiles, .. } = scratch;
+        match filters {
+            FiltersRef::F32(taps) if !is_winograd => {
+                debug_assert!(pool.is_none());
+                kernels().conv_rows(rows, padded, taps, out);
+            }
+            filters => {
+                tiles.resize(rows.scratch_len(), 0.0);
+                kernels().winograd_rows(rows, padded, filters, pool, out, tiles);
+            }
         }
     });
 }
 
-/// [`forward`] without the statistics: for inference, where one image alone must keep all threads busy.
-pub(crate) fn infer(shape: ConvShape, x: &[f32], affine: Option<&Affine>, packed: &[f32], out: &mut [f32]) {
-    let n = out.len() / shape.out_len();
-    let images = out.par_chunks_mut(shape.out_len()).zip(x.par_chunks(shape.in_len()));
+/// [`forward`] without the statistics: for inference, where one image alone must keep all threads busy. With a `pool`, `out`
+/// `[n, height / 2, width / 2, c_out]` is what 2 x 2 max pooling of `relu(x * scale + shift)` leaves of it: not where the
+/// input has a single channel.
+pub(crate) fn infer(
+    shape: ConvShape,
+    x: &[f32],
+    input: Input<'_>,
+    filters: FiltersRef<'_>,
+    pool: Option<&Affine>,
+    out: &mut [f32],
+) {
+    let len = shape.kept_len(pool);
+    let n = out.len() / len;
+    let images =
+        out.par_chunks_mut(len).zip(x.par_chunks(shape.height * shape.width * input.channels(shape.c_in)));
     let wanted = pieces_wanted(n);
     let groups = shape.channel_groups(wanted);
     if groups > 1 {
-        return images.for_each(|(out, x)| infer_by_channels(shape, x, affine, packed, out, groups));
+        return images.for_each(|(out, x)| infer_by_channels(shape, x, input, filters, pool, out, groups));
     }
     let step = shape.height.div_ceil(wanted).min(shape.rows_at_once()).next_multiple_of(TILE_OUT);
     images.for_each(|(out, x)| {
-        out.par_chunks_mut(step * shape.width * shape.c_out)
+        out.par_chunks_mut(shape.rows_len(step, pool))
             .enumerate()
-            .for_each(|(block, out)| convolve_rows(shape, x, affine, packed, block * step, out));
+            .for_each(|(block, out)| convolve_rows(shape, x, input, filters, pool, block * step, out));
     });
 }
 
@@ -329,7 +420,7 @@ pub(crate) fn infer(shape: ConvShape, x: &[f32], affine: Option<&Affine>, packed
 /// the others for long.
 fn pieces_wanted(n: usize) -> usize {
     let threads = rayon::current_num_threads();
-    if n >= 2 * threads { 1 } else { (4 * threads).div_ceil(n) }
+    if threads == 1 || n >= 2 * threads { 1 } else { (4 * threads).div_ceil(n) }
 }
 
 /// One small image, a part of the output channels at a time: each part needs only its own weights, while rows would all
@@ -337,23 +428,26 @@ fn pieces_wanted(n: usize) -> usize {
 fn infer_by_channels(
     shape: ConvShape,
     x: &[f32],
-    affine: Option<&Affine>,
-    packed: &[f32],
+    input: Input<'_>,
+    filters: FiltersRef<'_>,
+    pool: Option<&Affine>,
     out: &mut [f32],
     groups: usize,
 ) {
     let part = ConvShape { c_out: shape.c_out / groups, ..shape };
+    let part_len = out.len() / groups;
     let mut parts = buffer::take(out.len());
     let step = part.rows_at_once();
-    parts.par_chunks_mut(part.out_len()).zip(packed.par_chunks(packed.len() / groups)).for_each(
-        |(out, packed)| {
-            for (block, out) in out.chunks_mut(step * part.width * part.c_out).enumerate() {
-                convolve_rows(part, x, affine, packed, block * step, out);
-            }
-        },
-    );
+    parts.par_chunks_mut(part_len).enumerate().for_each(|(group, out)| {
+        let filters = filters.part(group, groups);
+        let pool = pool.map(|pool| pool.part(group, groups));
+        let pool = pool.as_ref();
+        for (block, out) in out.chunks_mut(part.rows_len(step, pool)).enumerate() {
+            convolve_rows(part, x, input, filters, pool, block * step, out);
+        }
+    });
     for (pixel, out) in out.chunks_exact_mut(shape.c_out).enumerate() {
-        for (out, part) in out.chunks_exact_mut(part.c_out).zip(parts.chunks_exact(part.out_len())) {
+        for (out, part) in out.chunks_exact_mut(part.c_out).zip(parts.chunks_exact(part_len)) {
             out.copy_from_slice(&part[pixel * out.len()..][..out.len()]);
         }
     }
@@ -429,11 +523,12 @@ pub(crate) fn backward(
 
 fn weight_grad_one(shape: ConvShape, x: &[f32], affine: Option<&Affine>, d_out: &[f32], grad: &mut [f32]) {
     let step = shape.rows_at_once();
-    SCRATCH.with_borrow_mut(|Scratch { padded, tiles }| {
+    SCRATCH.with_borrow_mut(|scratch| {
         for (block, d_out) in d_out.chunks(step * shape.width * shape.c_out).enumerate() {
             let rows = shape.rows(d_out.len() / (shape.width * shape.c_out));
-            pad_rows(rows, x, block * step, affine, padded);
-            if is_winograd(shape.c_in) {
+            let is_winograd = pad_rows(rows, x, block * step, affine.into(), scratch);
+            let Scratch { padded, tiles, .. } = &mut *scratch;
+            if is_winograd {
                 tiles.resize(rows.scratch_len(), 0.0);
                 kernels().winograd_grad(rows, padded, d_out, grad, tiles);
             } else {
@@ -457,7 +552,7 @@ fn input_grad_one(
     let (mut sum, mut sum_x) = (vec![0.0; shape.c_in], vec![0.0; shape.c_in]);
     let len = step * shape.width * shape.c_in;
     for (block, (d_x, x)) in d_x.chunks_mut(len).zip(x.chunks(len)).enumerate() {
-        convolve_rows(back, d_out, None, reversed, block * step, d_x);
+        convolve_rows(back, d_out, Input::Plain, FiltersRef::F32(reversed), None, block * step, d_x);
         if let Some(affine) = affine {
             sum.fill(0.0);
             sum_x.fill(0.0);

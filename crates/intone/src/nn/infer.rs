@@ -6,10 +6,11 @@
 
 use rayon::prelude::*;
 
-use super::conv::{self, ConvShape};
+use super::conv::{self, ConvShape, Input};
+use super::linear::LayerWeights;
 use super::norm;
 use super::pictures::{Sliding, WindowConv};
-use super::simd::{Affine, BLOCK, Dropout, buffer, kernels};
+use super::simd::{Affine, BLOCK, Dropout, Filters, buffer, kernels};
 
 /// A function of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +45,15 @@ impl Function {
 enum Step {
     /// Each window minus its mean, over its standard deviation.
     Standardise,
-    /// 3 x 3, one by one, the border filled with zeros; of `relu(x * scale + shift)` where there is a `before`.
+    /// 3 x 3, one by one, the border filled with zeros; of `relu(x * scale + shift)` where there is a `before`, and another
+    /// convolution before that where there is a `first`; with 2 x 2 max pooling of `relu(x * scale + shift)` behind it where
+    /// there is a `pool`.
     Conv {
         shape: ConvShape,
+        first: Option<Vec<f32>>,
         before: Option<Affine>,
-        packed: Vec<f32>,
+        filters: Filters,
+        pool: Option<Affine>,
     },
     /// Any other convolution.
     WindowConv(WindowConv),
@@ -87,7 +92,7 @@ enum Step {
 #[derive(Debug, Clone)]
 struct DenseLayer {
     /// `[n_out, n_in]`.
-    weight: Vec<f32>,
+    weight: LayerWeights,
     /// `[n_out]`.
     bias: Vec<f32>,
     relu: bool,
@@ -103,7 +108,7 @@ pub(crate) struct Network {
 impl Network {
     /// Values that the last layer sees.
     pub(crate) fn n_embedding(&self) -> usize {
-        self.output.weight.len() / self.output.bias.len()
+        self.output.n_in()
     }
 
     /// What the last layer sees, `[n, n_embedding]`, to `[n, n_out]`.
@@ -131,9 +136,13 @@ impl Network {
 impl Step {
     fn forward(&self, x: &[f32], n: usize) -> Vec<f32> {
         match self {
-            Step::Conv { shape, before, packed } => {
-                let mut out = buffer::take(n * shape.height * shape.width * shape.c_out);
-                conv::infer(*shape, x, before.as_ref(), packed, &mut out);
+            Step::Conv { shape, first, before, filters, pool } => {
+                let mut out = buffer::take(n * shape.kept_len(pool.as_ref()));
+                let input = match (first, before) {
+                    (Some(taps), Some(affine)) => Input::Convolved { taps, affine },
+                    (_, before) => before.as_ref().into(),
+                };
+                conv::infer(*shape, x, input, filters.view(), pool.as_ref(), &mut out);
                 out
             }
             Step::WindowConv(conv) => conv.forward(x, n),
@@ -205,16 +214,55 @@ fn apply(x: &mut [f32], affine: &Affine, function: Option<Function>) {
 }
 
 impl DenseLayer {
+    fn n_in(&self) -> usize {
+        let n_values = match &self.weight {
+            LayerWeights::F32(weight) => weight.len(),
+            LayerWeights::Int8 { values, .. } => values.len(),
+        };
+        n_values / self.bias.len()
+    }
+
+    /// Multiplies what comes out, channel by channel, and adds to it.
+    fn affine(&mut self, Affine { scale, shift }: &Affine) {
+        let n_in = self.n_in();
+        match &mut self.weight {
+            LayerWeights::F32(weight) => {
+                for (row, scale) in weight.chunks_exact_mut(n_in).zip(scale) {
+                    row.iter_mut().for_each(|w| *w *= scale);
+                }
+            }
+            LayerWeights::Int8 { scales, .. } => {
+                scales.iter_mut().zip(scale).for_each(|(row, scale)| *row *= scale);
+            }
+        }
+        for ((bias, scale), shift) in self.bias.iter_mut().zip(scale).zip(shift) {
+            *bias = *bias * scale + shift;
+        }
+    }
+
     fn forward(&self, x: &[f32], n: usize) -> Vec<f32> {
         let (n_out, n_in) = (self.bias.len(), x.len() / n);
         let mut out = vec![0.0; n * n_out];
-        // One row of weights serves all samples while it is in the cache.
-        let columns: Vec<Vec<f32>> = self
-            .weight
-            .par_chunks_exact(n_in)
-            .with_min_len(16)
-            .map(|row| x.chunks_exact(n_in).map(|x| kernels().dot(row, x)).collect())
-            .collect();
+        // A few rows of weights serve all samples while they are in the cache.
+        let samples = || x.chunks_exact(n_in);
+        let columns: Vec<Vec<f32>> = match &self.weight {
+            LayerWeights::F32(weight) => {
+                let rows = weight.par_chunks_exact(n_in).with_min_len(16);
+                rows.map(|row| samples().map(|x| kernels().dot(row, x)).collect()).collect()
+            }
+            LayerWeights::Int8 { values, scales } => {
+                let fours = values.par_chunks(4 * n_in).zip(scales.par_chunks(4)).with_min_len(4);
+                let columns = fours.flat_map_iter(|(rows, scales)| {
+                    // The last four may be fewer.
+                    let row = |o: usize| &rows[o.min(scales.len() - 1) * n_in..][..n_in];
+                    let rows = std::array::from_fn(row);
+                    let sums: Vec<[f32; 4]> = samples().map(|x| kernels().dot_int8(x, rows)).collect();
+                    let column = move |(o, scale)| sums.iter().map(|sum| sum[o] * scale).collect();
+                    scales.iter().enumerate().map(column)
+                });
+                columns.collect()
+            }
+        };
         for (o, column) in columns.iter().enumerate() {
             for (i, value) in column.iter().enumerate() {
                 let value = value + self.bias[o];
@@ -303,9 +351,12 @@ impl Builder {
         self.steps.push(Step::Standardise);
     }
 
-    /// `weight` `[c_out, c_in, size, size]`.
-    pub(crate) fn conv(&mut self, weight: &[f32], c_out: usize, [down, across]: [Slide; 2]) {
+    /// `weight` `[c_out, c_in, size, size]`; what lies in 8-bit integers is computed in 16-bit ones, where there is a kernel
+    /// for them.
+    pub(crate) fn conv(&mut self, weight: LayerWeights, c_out: usize, [down, across]: [Slide; 2]) {
         let Shape::Picture { height, width, c, wide } = self.shape else { return };
+        let rounded = matches!(weight, LayerWeights::Int8 { .. });
+        let weight = weight.into_floats();
         let is_kernel = [down, across].iter().all(|slide| (slide.size, slide.stride) == (3, 1));
         let filled = c_out.next_multiple_of(BLOCK);
         if is_kernel {
@@ -322,15 +373,32 @@ impl Builder {
             for (wider, narrow) in padded.chunks_exact_mut(wide * 9).zip(weight.chunks_exact(c * 9)) {
                 wider[..c * 9].copy_from_slice(narrow);
             }
-            let packed = conv::pack_weights(&padded, wide, c_out);
-            self.steps.push(Step::Conv { shape, before, packed });
+            let filters = conv::pack_filters(&padded, wide, c_out, rounded);
+            // The first layer's rows are made where the second one needs them.
+            let first = match (&before, self.steps.pop()) {
+                (
+                    Some(_),
+                    Some(Step::Conv {
+                        shape,
+                        first: None,
+                        before: None,
+                        filters: Filters::F32(taps),
+                        pool: None,
+                    }),
+                ) if shape.c_in == 1 => Some(taps),
+                (_, last) => {
+                    self.steps.extend(last);
+                    None
+                }
+            };
+            self.steps.push(Step::Conv { shape, first, before, filters, pool: None });
             if down.before == 0 {
                 self.steps.push(Step::Crop { height, width, c: filled });
             }
         } else {
             self.flush();
             self.steps.push(Step::WindowConv(WindowConv::new(
-                weight,
+                &weight,
                 c,
                 c_out,
                 Sliding { height, width, c: wide, down, across },
@@ -340,30 +408,23 @@ impl Builder {
     }
 
     /// `weight` `[n_out, n_in]`, `bias` `[n_out]`.
-    pub(crate) fn dense(&mut self, weight: Vec<f32>, bias: Vec<f32>) {
+    pub(crate) fn dense(&mut self, weight: LayerWeights, bias: Vec<f32>) {
         self.flush();
         self.shape = Shape::Row(bias.len());
         self.steps.push(Step::Dense(DenseLayer { weight, bias, relu: false }));
     }
 
     /// `x * scale + shift`, channel by channel.
-    pub(crate) fn affine(&mut self, Affine { scale, shift }: Affine) {
+    pub(crate) fn affine(&mut self, mut affine: Affine) {
         if let (None, Some(Step::Dense(layer))) = (&self.pending, self.steps.last_mut())
             && !layer.relu
         {
-            let n_in = layer.weight.len() / scale.len();
-            for (row, scale) in layer.weight.chunks_exact_mut(n_in).zip(&scale) {
-                row.iter_mut().for_each(|w| *w *= scale);
-            }
-            for ((bias, scale), shift) in layer.bias.iter_mut().zip(&scale).zip(&shift) {
-                *bias = *bias * scale + shift;
-            }
+            layer.affine(&affine);
             return;
         }
         if self.pending.as_ref().is_some_and(|pending| pending.relu) {
             self.flush();
         }
-        let mut affine = Affine { scale, shift };
         if let Some(Pending { affine: first, .. }) = self.pending.take() {
             for (i, (scale, shift)) in
                 first.scale.into_iter().zip(first.shift).take(affine.scale.len()).enumerate()
@@ -400,9 +461,10 @@ impl Builder {
         let halves = [down, across].iter().all(|slide| (slide.size, slide.stride, slide.before) == (2, 2, 0))
             && (down.n_out, across.n_out) == (height / 2, width / 2);
         match self.pending.take() {
-            Some(Pending { affine, relu: true }) if halves && wide > 1 => {
-                self.steps.push(Step::ReluPool { height, width, affine });
-            }
+            Some(Pending { affine, relu: true }) if halves && wide > 1 => match self.steps.last_mut() {
+                Some(Step::Conv { shape, pool: pool @ None, .. }) if shape.c_in > 1 => *pool = Some(affine),
+                _ => self.steps.push(Step::ReluPool { height, width, affine }),
+            },
             pending => {
                 self.pending = pending;
                 self.flush();

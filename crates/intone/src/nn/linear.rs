@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::simd::{BLOCK, PairKernels, Product, buffer, kernels, pair_kernels};
 
 mod bf16;
+mod int8;
+
+pub(crate) use int8::Int8Packed;
 
 /// The numbers that matrix products of training are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,6 +35,30 @@ impl ProductPrecision {
         match self {
             ProductPrecision::F32 => None,
             ProductPrecision::Bf16 => pair_kernels(),
+        }
+    }
+}
+
+/// The weights of a layer, row-major, as the file has them.
+#[derive(Debug, Clone)]
+pub(crate) enum LayerWeights {
+    F32(Vec<f32>),
+    /// 8-bit integers, and what the row of each output is to be scaled with.
+    Int8 {
+        values: Vec<i8>,
+        scales: Vec<f32>,
+    },
+}
+
+impl LayerWeights {
+    /// The same in single precision.
+    pub(crate) fn into_floats(self) -> Vec<f32> {
+        match self {
+            LayerWeights::F32(weight) => weight,
+            LayerWeights::Int8 { values, scales } => {
+                let rows = values.chunks_exact(values.len() / scales.len()).zip(scales);
+                rows.flat_map(|(row, scale)| row.iter().map(move |&q| f32::from(q) * scale)).collect()
+            }
         }
     }
 }
@@ -95,7 +122,7 @@ impl Packed {
 
     /// `x W` on this thread, `[n, c_out_filled]`; row `t` of `x` begins at `t * pitch`.
     pub(crate) fn apply(&self, x: &[f32], n: usize, pitch: usize, out: &mut [f32]) {
-        let shape = Product { n, pitch, c_in: self.c_in, c_out: self.c_out_filled() };
+        let shape = Product::dense(n, pitch, self.c_in, self.c_out_filled());
         kernels().linear_rows(shape, x, &self.values, out);
     }
 

@@ -76,8 +76,24 @@ fn affine(picture: &Picture, Affine { scale, shift }: &Affine) -> Picture {
     picture.map(|c, x| x * f64::from(scale[c]) + f64::from(shift[c]))
 }
 
+fn floats(weight: &[f32]) -> LayerWeights {
+    LayerWeights::F32(weight.to_vec())
+}
+
 /// The network's last layer sees the same as the textbook says; two windows, so that they are not mixed up.
 fn check(
+    name: &str,
+    height: usize,
+    width: usize,
+    build: impl Fn(&mut Builder),
+    textbook: impl Fn(Picture) -> Picture,
+) {
+    check_within(2e-5, name, height, width, build, textbook);
+}
+
+/// The same with a tolerance, relative to the largest value.
+fn check_within(
+    tolerance: f64,
     name: &str,
     height: usize,
     width: usize,
@@ -90,7 +106,7 @@ fn check(
         Shape::Row(n) => n,
         Shape::Picture { .. } => panic!("{name}: a row at the end"),
     };
-    builder.dense(vec![0.0; n_in], vec![0.0]);
+    builder.dense(floats(&vec![0.0; n_in]), vec![0.0]);
     let network = builder.finish().expect("a dense layer at the end");
     let x = values(2 * height * width, 77);
     let got = network.embed(&x, 2);
@@ -105,7 +121,7 @@ fn check(
     let largest = want.iter().fold(1.0f64, |max, x| max.max(x.abs()));
     for (at, (got, want)) in got.iter().zip(&want).enumerate() {
         assert!(
-            (f64::from(*got) - want).abs() < 2e-5 * largest,
+            (f64::from(*got) - want).abs() < tolerance * largest,
             "{name}, value {at}: {got} instead of {want}"
         );
     }
@@ -141,10 +157,10 @@ fn convolutions_of_any_size_are_the_textbook_sum() {
             height,
             width,
             |network| {
-                network.conv(&w1, c, first);
+                network.conv(floats(&w1), c, first);
                 network.affine(bias(&b1));
                 network.activation(Function::Relu);
-                network.conv(&w2, 35, second);
+                network.conv(floats(&w2), 35, second);
                 network.affine(bias(&b2));
                 network.flatten();
             },
@@ -163,7 +179,7 @@ fn windows_of_the_input_itself_may_have_any_size() {
             10,
             11,
             |network| {
-                network.conv(&w, 4, slides);
+                network.conv(floats(&w), 4, slides);
                 network.affine(Affine { scale: vec![1.0; 4], shift: b.clone() });
                 network.flatten();
             },
@@ -187,7 +203,7 @@ fn poolings_of_any_size_take_the_largest() {
                     height,
                     width,
                     |network| {
-                        network.conv(&w, 5, first);
+                        network.conv(floats(&w), 5, first);
                         network.affine(scale(5, 3));
                         if relu {
                             network.activation(Function::Relu);
@@ -225,13 +241,13 @@ fn scales_and_functions_in_any_order() {
             |network| {
                 network.affine(scale(1, 9));
                 network.activation(function);
-                network.conv(&w, 7, slides);
+                network.conv(floats(&w), 7, slides);
                 network.affine(scale(7, 3));
                 network.affine(scale(7, 5));
                 network.activation(function);
                 network.activation(function);
                 network.affine(scale(7, 7));
-                network.conv(&w2, 7, slides);
+                network.conv(floats(&w2), 7, slides);
                 network.activation(function);
                 network.affine(scale(7, 11));
                 network.activation(Function::Relu);
@@ -263,7 +279,7 @@ fn a_scale_behind_a_dense_layer_goes_into_its_weights() {
             4,
             |network| {
                 network.flatten();
-                network.dense(w.clone(), b.clone());
+                network.dense(floats(&w), b.clone());
                 if before_relu {
                     network.affine(scale(3, 3));
                 }
@@ -283,6 +299,62 @@ fn a_scale_behind_a_dense_layer_goes_into_its_weights() {
                 }
                 x = x.map(|_, x| x.max(0.0));
                 if behind_relu { affine(&x, &scale(3, 5)) } else { x }
+            },
+        );
+    }
+}
+
+/// Weights of 8 bits, and the numbers that they are.
+fn int8(n: usize, n_rows: usize, seed: u32) -> (LayerWeights, Vec<f32>) {
+    let values: Vec<i8> = values(n, seed).iter().map(|x| (x * 127.0) as i8).collect();
+    let scales: Vec<f32> = (0..n_rows).map(|row| 0.004 + 0.0002 * row as f32).collect();
+    let weights = LayerWeights::Int8 { values, scales };
+    let floats = weights.clone().into_floats();
+    (weights, floats)
+}
+
+/// Convolutions round what they see and their transformed filters to 15 bits or fewer, of which the way back costs some;
+/// dense layers round nothing.
+#[test]
+fn weights_of_8_bits_give_the_textbook_sum_to_one_percent() {
+    for (height, width, c) in [(4, 5, 32), (9, 13, 64), (16, 16, 128)] {
+        let slides = [Slide::new(height, 3, 1, true), Slide::new(width, 3, 1, true)];
+        let (w1, f1) = int8(c * 9, c, 1);
+        let (w2, f2) = int8(40 * c * 9, 40, 2);
+        let (w3, f3) = int8(5 * 40 * height * width, 5, 3);
+        let pictures = |picture: Picture| {
+            let x = picture.conv(&f1, &vec![0.0; c], slides);
+            affine(&x, &scale(c, 4)).map(|_, x| x.max(0.0)).conv(&f2, &[0.0; 40], slides)
+        };
+        let convolutions = |network: &mut Builder| {
+            network.conv(w1.clone(), c, slides);
+            network.affine(scale(c, 4));
+            network.activation(Function::Relu);
+            network.conv(w2.clone(), 40, slides);
+            network.flatten();
+        };
+        let name = format!("{height} x {width}, {c} channels");
+        check_within(1e-2, &name, height, width, convolutions, pictures);
+        check_within(
+            1e-2,
+            &format!("{name}, dense"),
+            height,
+            width,
+            |network| {
+                convolutions(network);
+                network.dense(w3.clone(), vec![0.5; 5]);
+                network.affine(scale(5, 6));
+            },
+            |picture| {
+                let picture = pictures(picture);
+                let row = |o: usize| -> f64 {
+                    let products = f3.chunks_exact(picture.values.len()).nth(o).unwrap().iter();
+                    0.5 + products.zip(&picture.values).map(|(w, x)| f64::from(*w) * x).sum::<f64>()
+                };
+                affine(
+                    &Picture { height: 1, width: 1, c: 5, values: (0..5).map(row).collect() },
+                    &scale(5, 6),
+                )
             },
         );
     }
@@ -316,7 +388,7 @@ fn only_a_dense_layer_can_be_the_last() {
     assert!(builder.finish().is_none());
     let mut builder = Builder::new(2, 2);
     builder.flatten();
-    builder.dense(vec![0.0; 4], vec![0.0]);
+    builder.dense(floats(&[0.0; 4]), vec![0.0]);
     builder.activation(Function::Relu);
     assert!(builder.finish().is_none(), "it gives logits");
 }

@@ -57,7 +57,7 @@ impl Pairs {
             }
         });
         let apply = |pairs: &[f32], n: usize, out: &mut [f32]| {
-            let shape = Product { n, pitch: n_pairs, c_in: n_pairs, c_out };
+            let shape = Product::dense(n, n_pairs, n_pairs, c_out);
             self.kernels.linear_rows(shape, pairs, &self.packed.values, out);
         };
         let out = self.packed.product_by(&apply, &pairs, n, n_pairs);

@@ -6,8 +6,8 @@
 /// `TILE_VECTORS`, the vectors of output channels in it; `GRAD_TILE`, the input channels of the weight
 /// gradient's tile. The tile widths `1..=TILE` are listed, because each is compiled on its own.
 macro_rules! kernels {
-    ([$attr:meta], $name:literal, $($tile:literal)+; $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident) => {
-        use super::{Affine, BLOCK, Dropout, Kernels, NormGrad, Product, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS};
+    ([$attr:meta], $name:literal, $($tile:literal)+; $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $mul:ident, $max:ident) => {
+        use super::{Affine, BLOCK, Dropout, Kernels, Lot, NormGrad, Place, Product, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS, TileKernels};
 
         /// Output channels in one register tile.
         const CHANNELS: usize = TILE_VECTORS * LANES;
@@ -16,7 +16,7 @@ macro_rules! kernels {
             name: $name,
             conv_rows,
             weight_grad,
-            winograd_rows,
+            tiles: TILES,
             winograd_grad,
             affine_relu,
             sums,
@@ -26,6 +26,7 @@ macro_rules! kernels {
             pool_grad_sums,
             pool_grad_apply,
             dot,
+            dot_int8,
             linear_rows,
             bias_gelu,
             bias_gelu_grad,
@@ -175,35 +176,31 @@ macro_rules! kernels {
 
         product_kernels!([$attr], $($tile)+; $zero, $splat, $load, $store, $fma);
 
-        /// `B^T d` of six values.
+        const INTEGERS: bool = false;
+
+        /// # Safety
+        /// `m` is readable for a vector.
         #[$attr]
-        fn input_column(d: [Vector; TILE_IN]) -> [Vector; TILE_IN] {
-            let [d0, d1, d2, d3, d4, d5] = d;
-            let (two, four, minus_four, minus_five) = ($splat(2.0), $splat(4.0), $splat(-4.0), $splat(-5.0));
-            let (even, odd) = ($fma(minus_four, d2, d4), $fma(minus_four, d1, d3));
-            let (even_two, odd_two) = ($sub(d4, d2), $sub(d3, d1));
-            [
-                $fma(four, d0, $fma(minus_five, d2, d4)),
-                $add(even, odd),
-                $sub(even, odd),
-                $fma(two, odd_two, even_two),
-                $sub(even_two, $add(odd_two, odd_two)),
-                $fma(four, d1, $fma(minus_five, d3, d5)),
-            ]
+        unsafe fn load_sum(m: *const f32, _: *const f32) -> Vector {
+            unsafe { $load(m) }
         }
 
-        /// `A^T m` of six values.
+        tile_kernels!([$attr]; $zero, $splat, $load, $store, $fma, $add, $sub, $mul, $max, load_sum);
+
+        const TILES: TileKernels = TileKernels { transform: transform_tiles, back: transform_back };
+
         #[$attr]
-        fn output_column(m: [Vector; TILE_IN]) -> [Vector; TILE_OUT] {
-            let [m0, m1, m2, m3, m4, m5] = m;
-            let (sum, difference) = ($add(m1, m2), $sub(m1, m2));
-            let (sum_two, difference_two) = ($add(m3, m4), $sub(m3, m4));
-            [
-                $add($add(m0, sum), sum_two),
-                $fma($splat(2.0), difference_two, difference),
-                $fma($splat(4.0), sum_two, sum),
-                $add($fma($splat(8.0), difference_two, difference), m5),
-            ]
+        unsafe fn transform_tiles(rows: Rows, lot: Lot, padded: &[f32], v: &mut [f32], _: &mut [f32]) {
+            let (c_in, pitch) = (rows.c_in, rows.tiled_pitch());
+            for t in 0..lot.count {
+                let (y, x) = rows.place_of(lot.first + t);
+                // SAFETY: the caller has checked all lengths. Tile (ty, tx) reads 6 rows from 4 ty on and 6 pixels from 4 tx
+                // on, which the padded input has; `v` holds 36 positions of `room` tiles.
+                unsafe {
+                    let input = padded.as_ptr().add(y * pitch + x * c_in);
+                    transform_input(input, pitch, c_in, v.as_mut_ptr().add(t * c_in), lot.room * c_in);
+                }
+            }
         }
 
         /// `A d` of four values.
@@ -214,67 +211,6 @@ macro_rules! kernels {
             let even_two = $fma($splat(4.0), d2, d0);
             let odd_two = $fma($splat(8.0), d3, $add(d1, d1));
             [d0, $add(even, odd), $sub(even, odd), $add(even_two, odd_two), $sub(even_two, odd_two), d3]
-        }
-
-        /// `B^T d B` of one 6 x 6 tile, all channels: position `i` goes to `out + i * step`.
-        ///
-        /// # Safety
-        /// `input` is readable for 6 rows of `pitch` floats and 6 pixels, `out` writable at all 36 positions.
-        #[$attr]
-        unsafe fn transform_input(input: *const f32, pitch: usize, c_in: usize, out: *mut f32, step: usize) {
-            for c in (0..c_in).step_by(LANES) {
-                unsafe {
-                    let mut rows = [[$zero(); TILE_IN]; TILE_IN];
-                    for y in 0..TILE_IN {
-                        let row = input.add(y * pitch + c);
-                        let mut d = [$zero(); TILE_IN];
-                        for x in 0..TILE_IN {
-                            d[x] = $load(row.add(x * c_in));
-                        }
-                        rows[y] = input_column(d);
-                    }
-                    for x in 0..TILE_IN {
-                        let mut d = [$zero(); TILE_IN];
-                        for y in 0..TILE_IN {
-                            d[y] = rows[y][x];
-                        }
-                        let d = input_column(d);
-                        for y in 0..TILE_IN {
-                            $store(out.add((y * TILE_IN + x) * step + c), d[y]);
-                        }
-                    }
-                }
-            }
-        }
-
-        /// `A^T m A` of one tile, one block of channels: 4 x 4 pixels, those inside `height` x `width` written.
-        ///
-        /// # Safety
-        /// `m` is readable at 36 positions `step` apart, `out` writable for those pixels.
-        #[$attr]
-        unsafe fn transform_output(m: *const f32, step: usize, out: *mut f32, pitch: usize, c_out: usize, height: usize, width: usize) {
-            for c in (0..BLOCK).step_by(LANES) {
-                unsafe {
-                    let mut rows = [[$zero(); TILE_OUT]; TILE_IN];
-                    for y in 0..TILE_IN {
-                        let mut m_row = [$zero(); TILE_IN];
-                        for x in 0..TILE_IN {
-                            m_row[x] = $load(m.add((y * TILE_IN + x) * step + c));
-                        }
-                        rows[y] = output_column(m_row);
-                    }
-                    for x in 0..width.min(TILE_OUT) {
-                        let mut m_column = [$zero(); TILE_IN];
-                        for y in 0..TILE_IN {
-                            m_column[y] = rows[y][x];
-                        }
-                        let column = output_column(m_column);
-                        for y in 0..height.min(TILE_OUT) {
-                            $store(out.add(y * pitch + x * c_out + c), column[y]);
-                        }
-                    }
-                }
-            }
         }
 
         /// `A d A^T` of the gradient of one tile, all channels: 4 x 4 pixels, those outside `height` x `width` 0.
@@ -308,69 +244,20 @@ macro_rules! kernels {
         }
 
         #[$attr]
-        unsafe fn winograd_rows(rows: Rows, padded: &[f32], weight: &[f32], out: &mut [f32], scratch: &mut [f32]) {
-            let Rows { n, width, c_in, c_out } = rows;
-            let (across, pitch) = (rows.tiles_across(), rows.tiled_pitch());
-            let at_once = rows.tiles_at_once(BLOCK);
-            let (v, m) = scratch.split_at_mut(TILE_POSITIONS * at_once * c_in);
-            let n_tiles = across * rows.tiles_down();
-            let mut first = 0;
-            while first < n_tiles {
-                let count = at_once.min(n_tiles - first);
-                let step = count.div_ceil(count.div_ceil(TILE));
-                // SAFETY: the caller has checked all lengths. Tile (ty, tx) reads 6 rows from 4 ty on and 6 pixels from 4 tx
-                // on, which the padded input has; the scratch holds 36 positions of `at_once` tiles on both sides;
-                // outputs outside the image are not written.
-                unsafe {
-                    for t in 0..count {
-                        let (y, x) = ((first + t) / across * TILE_OUT, (first + t) % across * TILE_OUT);
-                        let input = padded.as_ptr().add(y * pitch + x * c_in);
-                        transform_input(input, pitch, c_in, v.as_mut_ptr().add(t * c_in), at_once * c_in);
-                    }
-                    for block in 0..c_out / BLOCK {
-                        for position in 0..TILE_POSITIONS {
-                            for channel in (0..BLOCK).step_by(CHANNELS) {
-                                let w = weight.as_ptr().add((block * TILE_POSITIONS + position) * c_in * BLOCK + channel);
-                                let mut t = 0;
-                                while t < count {
-                                    let p = step.min(count - t);
-                                    let input = v.as_ptr().add((position * at_once + t) * c_in);
-                                    let output = m.as_mut_ptr().add((position * at_once + t) * BLOCK + channel);
-                                    match p {
-                                        $($tile => product_tile::<$tile>(input, (c_in, BLOCK), c_in, w, output),)+
-                                        _ => unreachable!("a tile is at most TILE pixels"),
-                                    }
-                                    t += p;
-                                }
-                            }
-                        }
-                        for t in 0..count {
-                            let (y, x) = ((first + t) / across * TILE_OUT, (first + t) % across * TILE_OUT);
-                            let output = out.as_mut_ptr().add((y * width + x) * c_out + block * BLOCK);
-                            let m = m.as_ptr().add(t * BLOCK);
-                            transform_output(m, at_once * BLOCK, output, width * c_out, c_out, n - y, width - x);
-                        }
-                    }
-                }
-                first += count;
-            }
-        }
-
-        #[$attr]
         unsafe fn winograd_grad(rows: Rows, padded: &[f32], d_out: &[f32], grad: &mut [f32], scratch: &mut [f32]) {
             let Rows { n, width, c_in, c_out } = rows;
-            let (across, pitch) = (rows.tiles_across(), rows.tiled_pitch());
+            let pitch = rows.tiled_pitch();
             let at_once = rows.tiles_at_once(c_out);
             let (v, d) = scratch.split_at_mut(TILE_POSITIONS * at_once * c_in);
-            let n_tiles = across * rows.tiles_down();
+            let n_tiles = rows.n_tiles();
             let mut first = 0;
             while first < n_tiles {
                 let count = at_once.min(n_tiles - first);
                 let row = Rows { n: 1, width: count, c_in, c_out };
-                // SAFETY: as in `winograd_rows`; gradients outside the image are taken as 0.
+                // SAFETY: as in `transform_tiles`; gradients outside the image are taken as 0.
                 unsafe {
                     for t in 0..count {
-                        let (y, x) = ((first + t) / across * TILE_OUT, (first + t) % across * TILE_OUT);
+                        let (y, x) = rows.place_of(first + t);
                         let input = padded.as_ptr().add(y * pitch + x * c_in);
                         transform_input(input, pitch, c_in, v.as_mut_ptr().add(t * c_in), at_once * c_in);
                         let from = d_out.as_ptr().add((y * width + x) * c_out);
@@ -595,6 +482,34 @@ macro_rules! kernels {
             }
             let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
             sums.iter().sum::<f32>() + rest
+        }
+
+        #[$attr]
+        unsafe fn dot_int8(a: &[f32], b: [&[i8]; 4]) -> [f32; 4] {
+            let (a_wide, a_rest) = a.as_chunks::<32>();
+            let [b0, b1, b2, b3] = b.map(|b| b.as_chunks::<32>().0);
+            let [mut s0, mut s1, mut s2, mut s3] = [[0.0f32; 32]; 4];
+            for ((((a, b0), b1), b2), b3) in a_wide.iter().zip(b0).zip(b1).zip(b2).zip(b3) {
+                // One loop for each: as a loop over the four, it is not compiled to vectors.
+                for i in 0..32 {
+                    s0[i] += a[i] * f32::from(b0[i]);
+                }
+                for i in 0..32 {
+                    s1[i] += a[i] * f32::from(b1[i]);
+                }
+                for i in 0..32 {
+                    s2[i] += a[i] * f32::from(b2[i]);
+                }
+                for i in 0..32 {
+                    s3[i] += a[i] * f32::from(b3[i]);
+                }
+            }
+            let mut rows = [s0, s1, s2, s3].into_iter().zip(b).map(|(sums, b)| {
+                let b_rest = &b[a.len() - a_rest.len()..];
+                let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * f32::from(*b)).sum();
+                sums.iter().sum::<f32>() + rest
+            });
+            std::array::from_fn(|_| rows.next().unwrap_or_default())
         }
     };
 }

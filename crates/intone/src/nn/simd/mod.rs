@@ -20,10 +20,19 @@ mod rows;
 #[macro_use]
 mod product;
 #[macro_use]
+mod tiles;
+#[macro_use]
 mod body;
 pub(crate) mod buffer;
+mod int16;
+mod winograd;
+
+pub(crate) use int16::{IntegerKernels, integer_kernels, put_column};
+pub(crate) use winograd::{Filters, FiltersRef};
 
 use std::sync::OnceLock;
+
+use winograd::{Lot, Place, TileKernels};
 
 /// Output channels that one register tile holds; channel counts are multiples of this.
 pub(crate) const BLOCK: usize = 32;
@@ -74,6 +83,16 @@ impl Rows {
         self.n.div_ceil(TILE_OUT)
     }
 
+    fn n_tiles(&self) -> usize {
+        self.tiles_across() * self.tiles_down()
+    }
+
+    /// Row and column of a tile's first output pixel.
+    #[inline(always)]
+    fn place_of(&self, tile: usize) -> (usize, usize) {
+        (tile / self.tiles_across() * TILE_OUT, tile % self.tiles_across() * TILE_OUT)
+    }
+
     /// Floats in a row of the padded input of [`Kernels::winograd_rows`], which has room for whole tiles.
     pub(crate) fn tiled_pitch(&self) -> usize {
         (TILE_OUT * self.tiles_across() + 2) * self.c_in
@@ -114,12 +133,24 @@ pub(crate) struct Product {
     pub(crate) c_in: usize,
     /// Floats of an output row, a multiple of [`BLOCK`].
     pub(crate) c_out: usize,
+    /// Floats from the beginning of one output row to that of the next.
+    pub(crate) pitch_out: usize,
 }
 
 impl Product {
+    /// With output rows one behind the other.
+    pub(crate) fn dense(n: usize, pitch: usize, c_in: usize, c_out: usize) -> Product {
+        Product { n, pitch, c_in, c_out, pitch_out: c_out }
+    }
+
     /// Floats of the input that are read.
     pub(crate) fn in_len(&self) -> usize {
         (self.n - 1) * self.pitch + self.c_in
+    }
+
+    /// Floats from the first that is written to the last.
+    pub(crate) fn out_len(&self) -> usize {
+        (self.n - 1) * self.pitch_out + self.c_out
     }
 }
 
@@ -189,9 +220,17 @@ pub(crate) struct Affine {
     pub(crate) shift: Vec<f32>,
 }
 
+impl Affine {
+    /// Part `part` of `n` equal ones.
+    pub(crate) fn part(&self, part: usize, n: usize) -> Affine {
+        let of = |x: &[f32]| x[part * (x.len() / n)..][..x.len() / n].to_vec();
+        Affine { scale: of(&self.scale), shift: of(&self.shift) }
+    }
+}
+
 type ConvRows = unsafe fn(Rows, &[f32], &[f32], &mut [f32]);
 type WeightGrad = unsafe fn(Rows, &[f32], &[f32], &mut [f32]);
-type Winograd = unsafe fn(Rows, &[f32], &[f32], &mut [f32], &mut [f32]);
+type WinogradGrad = unsafe fn(Rows, &[f32], &[f32], &mut [f32], &mut [f32]);
 type AffineRelu = unsafe fn(&[f32], &Affine, &mut [f32]);
 type Sums = unsafe fn(&[f32], &mut [f32], &mut [f32]);
 type ReluGradSums = unsafe fn(&[f32], &Affine, &mut [f32], &mut [f32], &mut [f32]);
@@ -200,6 +239,7 @@ type PoolRows = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &mut [f32]);
 type PoolGradSums = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &[f32], &mut [f32], &mut [f32]);
 type PoolGradApply = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &[f32], &NormGrad, &mut [f32]);
 type Dot = unsafe fn(&[f32], &[f32]) -> f32;
+type DotInt8 = unsafe fn(&[f32], [&[i8]; 4]) -> [f32; 4];
 type LinearRows = unsafe fn(Product, &[f32], &[f32], &mut [f32]);
 type BiasGelu = unsafe fn(&[f32], &[f32], &mut [f32]);
 type BiasGeluGrad = unsafe fn(&[f32], &[f32], &mut [f32], &mut [f32]);
@@ -216,8 +256,8 @@ pub(crate) struct Kernels {
     pub(crate) name: &'static str,
     conv_rows: ConvRows,
     weight_grad: WeightGrad,
-    winograd_rows: Winograd,
-    winograd_grad: Winograd,
+    tiles: TileKernels,
+    winograd_grad: WinogradGrad,
     affine_relu: AffineRelu,
     sums: Sums,
     relu_grad_sums: ReluGradSums,
@@ -226,6 +266,7 @@ pub(crate) struct Kernels {
     pool_grad_sums: PoolGradSums,
     pool_grad_apply: PoolGradApply,
     dot: Dot,
+    dot_int8: DotInt8,
     linear_rows: LinearRows,
     bias_gelu: BiasGelu,
     bias_gelu_grad: BiasGeluGrad,
@@ -320,22 +361,6 @@ impl Kernels {
         assert_eq!(d_out.len(), rows.out_len());
         assert_eq!(grad.len(), rows.weight_len());
         unsafe { (self.weight_grad)(rows, padded, d_out, grad) }
-    }
-
-    /// [`Kernels::conv_rows`] with 4 times fewer multiplications: Winograd's minimal filtering F(4 x 4, 3 x 3) with the
-    /// points 0, 1, -1, 2 and -2 (Lavin and Gray 2016). `padded` is filled up with zeros to whole tiles, `weight`
-    /// `[c_out / 32, 36, c_in, 32]` is transformed, and all channels come in whole blocks.
-    pub(crate) fn winograd_rows(
-        &self,
-        rows: Rows,
-        padded: &[f32],
-        weight: &[f32],
-        out: &mut [f32],
-        scratch: &mut [f32],
-    ) {
-        check_winograd(rows, padded, weight, scratch);
-        assert_eq!(out.len(), rows.out_len());
-        unsafe { (self.winograd_rows)(rows, padded, weight, out, scratch) }
     }
 
     /// Adds the gradient by the transformed weights of these rows to `grad` `[c_out / 32, 36, c_in, 32]`.
@@ -453,8 +478,14 @@ impl Kernels {
         unsafe { (self.dot)(a, b) }
     }
 
-    /// `out = x W`: row `t` of `x` is the `c_in` floats from `t * pitch` on, `weight` `[c_out / 32, c_in, 32]`, `out`
-    /// `[n, c_out]`.
+    /// The same with four vectors of 8-bit integers at once.
+    pub(crate) fn dot_int8(&self, a: &[f32], b: [&[i8]; 4]) -> [f32; 4] {
+        assert!(b.iter().all(|b| b.len() == a.len()));
+        unsafe { (self.dot_int8)(a, b) }
+    }
+
+    /// `out = x W`: row `t` of `x` is the `c_in` floats from `t * pitch` on, `weight` `[c_out / 32, c_in, 32]`, row `t` of
+    /// `out` the `c_out` floats from `t * pitch_out` on.
     pub(crate) fn linear_rows(&self, shape: Product, x: &[f32], weight: &[f32], out: &mut [f32]) {
         check_product(shape, x, weight, out);
         unsafe { (self.linear_rows)(shape, x, weight, out) }
@@ -535,9 +566,9 @@ impl PairKernels {
 
 fn check_product(shape: Product, x: &[f32], weight: &[f32], out: &[f32]) {
     assert!(shape.n > 0 && shape.c_in > 0 && shape.c_out > 0 && shape.c_out.is_multiple_of(BLOCK));
-    assert!(x.len() >= shape.in_len());
+    assert!(shape.pitch_out >= shape.c_out);
+    assert!(x.len() >= shape.in_len() && out.len() >= shape.out_len());
     assert_eq!(weight.len(), shape.c_in * shape.c_out);
-    assert_eq!(out.len(), shape.n * shape.c_out);
 }
 
 fn check_rows(len: usize, c: usize) {
@@ -549,16 +580,16 @@ fn check_channels(len: usize, c: usize) {
 }
 
 fn check_winograd(rows: Rows, padded: &[f32], weight: &[f32], scratch: &[f32]) {
-    assert!(rows.n > 0 && rows.width > 0);
-    assert!(
-        rows.c_in > 0
-            && rows.c_in.is_multiple_of(BLOCK)
-            && rows.c_out > 0
-            && rows.c_out.is_multiple_of(BLOCK)
-    );
-    assert_eq!(padded.len(), rows.tiled_padded_len());
+    check_tiles(rows, padded);
     assert_eq!(weight.len(), TILE_POSITIONS * rows.c_in * rows.c_out);
     assert_eq!(scratch.len(), rows.scratch_len());
+}
+
+fn check_tiles(rows: Rows, padded: &[f32]) {
+    assert!(rows.n > 0 && rows.width > 0);
+    assert!(rows.c_in > 0 && rows.c_in.is_multiple_of(BLOCK));
+    assert!(rows.c_out > 0 && rows.c_out.is_multiple_of(BLOCK));
+    assert_eq!(padded.len(), rows.tiled_padded_len());
 }
 
 fn check_pool(y_len: usize, width: usize, affine: &Affine, out_len: usize) {
@@ -577,7 +608,7 @@ mod avx512 {
     const TILE: usize = 14;
     const TILE_VECTORS: usize = 2;
     const GRAD_TILE: usize = 8;
-    kernels!([target_feature(enable = "avx512f,fma")], "avx512", 1 2 3 4 5 6 7 8 9 10 11 12 13 14; _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_sub_ps);
+    kernels!([target_feature(enable = "avx512f,fma")], "avx512", 1 2 3 4 5 6 7 8 9 10 11 12 13 14; _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_max_ps);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -652,7 +683,7 @@ mod avx2 {
     const TILE: usize = 6;
     const TILE_VECTORS: usize = 2;
     const GRAD_TILE: usize = 4;
-    kernels!([target_feature(enable = "avx2,fma")], "avx2", 1 2 3 4 5 6; _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_sub_ps);
+    kernels!([target_feature(enable = "avx2,fma")], "avx2", 1 2 3 4 5 6; _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_max_ps);
 }
 
 mod portable {
@@ -690,7 +721,15 @@ mod portable {
     fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
-    kernels!([inline], "portable", 1 2 3; zero, splat, load, store, multiply_add, add, sub);
+    #[inline(always)]
+    fn multiply(a: Vector, b: Vector) -> Vector {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn max(a: Vector, b: Vector) -> Vector {
+        std::array::from_fn(|i| a[i].max(b[i]))
+    }
+    kernels!([inline], "portable", 1 2 3; zero, splat, load, store, multiply_add, add, sub, multiply, max);
 }
 
 #[cfg(test)]

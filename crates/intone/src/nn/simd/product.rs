@@ -38,19 +38,19 @@ macro_rules! product_kernels {
 
         #[$attr]
         unsafe fn linear_rows(shape: Product, x: &[f32], weight: &[f32], out: &mut [f32]) {
-            let Product { n, pitch, c_in, c_out } = shape;
+            let Product { n, pitch, c_in, c_out, pitch_out } = shape;
             let step = n.div_ceil(n.div_ceil(TILE));
             for channel in (0..c_out).step_by(CHANNELS) {
-                // SAFETY: the caller has checked all lengths: row t of the input begins at t * pitch.
+                // SAFETY: the caller has checked all lengths: row t begins at t * pitch, and at t * pitch_out.
                 unsafe {
                     let w = weight.as_ptr().add(channel / BLOCK * c_in * BLOCK + channel % BLOCK);
                     let mut t = 0;
                     while t < n {
                         let p = step.min(n - t);
                         let input = x.as_ptr().add(t * pitch);
-                        let output = out.as_mut_ptr().add(t * c_out + channel);
+                        let output = out.as_mut_ptr().add(t * pitch_out + channel);
                         match p {
-                            $($tile => product_tile::<$tile>(input, (pitch, c_out), c_in, w, output),)+
+                            $($tile => product_tile::<$tile>(input, (pitch, pitch_out), c_in, w, output),)+
                             _ => unreachable!("a tile is at most TILE rows"),
                         }
                         t += p;

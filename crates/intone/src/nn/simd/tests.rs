@@ -131,8 +131,29 @@ fn winograds_convolution_and_its_weight_gradient() {
             let what = format!("{} {rows:?}", kernels.name);
             let mut scratch = vec![f32::NAN; rows.scratch_len()];
             let mut actual = vec![f32::NAN; rows.out_len()];
-            kernels.winograd_rows(rows, &padded, &weight, &mut actual, &mut scratch);
+            kernels.winograd_rows(rows, &padded, FiltersRef::F32(&weight), None, &mut actual, &mut scratch);
             assert_close(&format!("convolution, {what}"), &actual, &out);
+            let affine = affine(c_out);
+            let (half, down) = (width / 2, n / 2);
+            let pooled: Vec<f64> = (0..down * half * c_out)
+                .map(|i| {
+                    let (y, x, o) = (i / c_out / half * 2, i / c_out % half * 2, i % c_out);
+                    let four = [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter();
+                    four.map(|(dy, dx)| out[((y + dy) * width + x + dx) * c_out + o])
+                        .map(|value| value * f64::from(affine.scale[o]) + f64::from(affine.shift[o]))
+                        .fold(0.0, f64::max)
+                })
+                .collect();
+            let mut actual = vec![f32::NAN; pooled.len()];
+            kernels.winograd_rows(
+                rows,
+                &padded,
+                FiltersRef::F32(&weight),
+                Some(&affine),
+                &mut actual,
+                &mut scratch,
+            );
+            assert_close(&format!("convolution and pooling, {what}"), &actual, &pooled);
             let mut grad = vec![0.0; weight.len()];
             kernels.winograd_grad(rows, &padded, &d_out, &mut grad, &mut scratch);
             let mut actual = vec![0.0f32; taps.len()];
@@ -271,7 +292,7 @@ fn products_of_rows_with_a_matrix() {
     for (n, pitch, c_in, c_out) in
         [(1, 1, 1, 32), (2, 5, 5, 32), (29, 40, 40, 96), (15, 8, 24, 64), (7, 33, 20, 32)]
     {
-        let shape = Product { n, pitch, c_in, c_out };
+        let shape = Product::dense(n, pitch, c_in, c_out);
         let (x, weight) = (noise(shape.in_len() + 3, 1), noise(c_in * c_out, 2));
         let mut want = vec![0.0f64; n * c_out];
         for t in 0..n {
