@@ -30,6 +30,7 @@ TASKS = {
     "train-encoder": (["torch"], ["stock", "keep"], 1),
     "train-encoder-bf16": (["torch"], ["stock", "keep"], 1),  # PyTorch under autocast
     "encoder": (["torch"], ["stock", "keep"], 20),  # ours from the audio on, PyTorch from the features on
+    "encoder-int8": (["torch"], ["stock", "keep"], 20),  # ours with weights in int8, as the embedded model has them
     "front-end": (["librosa"], ["stock"], 200),
 }
 # Keras and onnxruntime bring allocators of their own; one setting shows them.

@@ -1,7 +1,7 @@
 """One peer's side of the comparison: prepares its work, then does it once for each line on standard input and answers
 with the milliseconds it took. `compare.py` starts it.
 
-usage: peer.py torch|torch-channels-last|keras|onnxruntime|librosa train|infer|infer32|train-encoder|train-encoder-bf16|encoder|front-end
+usage: peer.py torch|torch-channels-last|keras|onnxruntime|librosa train|infer|infer32|train-encoder|train-encoder-bf16|encoder|encoder-int8|front-end
 """
 
 import os

@@ -1,7 +1,7 @@
 //! Our side of the comparison with other frameworks; `reference/bench/compare.py` starts it and asks for rounds.
 //!
-//! `peer train|infer|infer32|train-encoder|train-encoder-bf16|encoder|front-end` prepares its work, then, for each line on standard input, does it once and answers
-//! with the milliseconds it took. The allocator is the system's, so that both sides can be given the same settings.
+//! `peer train|infer|infer32|train-encoder|train-encoder-bf16|encoder|encoder-int8|front-end` prepares its work, then, for each
+//! line on standard input, does it once and answers with the milliseconds it took. The allocator is the system's, so that both sides can be given the same settings.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use intone::Recognizer;
 use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, FrontEnd};
 use intone::model::encoder::ProductPrecision;
-use intone::model::{Model, ModelFile, ModelMeta};
+use intone::model::{Model, ModelFile, ModelMeta, Precision};
 use intone_train::Config;
 use intone_train::config::ModelConfig;
 use intone_train::learner::{Inputs, Learner};
@@ -72,15 +72,16 @@ fn work(what: &str) -> Box<dyn FnMut()> {
                 assert!(step.loss.is_finite());
             })
         }
-        "encoder" => {
+        "encoder" | "encoder-int8" => {
             // From 3 s of audio to the answer: the front end is part of it.
             let config = Config::whisper_tiny();
             let learner = Learner::new(&config, &Device::flex()).expect("it is trained here");
             let front_end = FrontEnd { trim_top_db: None, ..config.front_end.clone() };
             let labels = intone::Emotion::ALL.map(|emotion| emotion.name().to_owned()).to_vec();
             let meta = ModelMeta::new(config.architecture(6), front_end, labels);
-            let recognizer = Recognizer::from_file(ModelFile::new(meta, learner.tensors()));
-            let recognizer = recognizer.expect("its own tensors");
+            let precision = if what == "encoder" { Precision::F32 } else { Precision::Int8 };
+            let file = ModelFile::new(meta, learner.tensors()).to_bytes(precision).expect("finite weights");
+            let recognizer = Recognizer::from_bytes(&file).expect("its own tensors");
             let samples = noise(48_000).into_iter().map(|x| 0.2 * (x - 0.5)).collect();
             let audio = Audio::new(samples, SampleRate(16_000)).expect("finite samples");
             Box::new(move || assert!(recognizer.recognize(&audio).expect("an answer").label().is_some()))
