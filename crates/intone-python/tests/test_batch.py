@@ -132,8 +132,17 @@ def test_one_recognizer_serves_many_threads(recognizer):
     assert results == [expected] * 8
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts, also in jobs that a shell started in the background, which ignore it otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers of the system")
 @pytest.mark.parametrize("call", ["recognize", "recognize_batch", "timeline"])
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_waiting(recognizer, call):
     items = [(np.tile(babble(10).astype(np.float32), 12), RATE)] * 50
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))

@@ -63,7 +63,8 @@ pub(crate) struct IntegerKernels {
 /// The kernels for 16-bit integers, where this processor has instructions for them.
 pub(crate) fn integer_kernels() -> Option<&'static IntegerKernels> {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f")
+    if is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vnni")
     {

@@ -60,8 +60,8 @@ pub(crate) enum Filters {
     /// In single precision.
     F32(Vec<f32>),
     /// Pairs of 16-bit integers along the input channels, `[c_out / 32, 36, c_in / 2, 32]`, in the order of
-    /// [`int16::tile_channel`], and what each output channel's
-    /// sums at each position are to be scaled with, `[c_out / 32, 36, 32]`.
+    /// [`int16::tile_channel`], and what each output channel's sums at each position are to be scaled with,
+    /// `[c_out / 32, 36, 32]`.
     Int16 { kernels: &'static IntegerKernels, pairs: Vec<f32>, scales: Vec<f32> },
 }
 
