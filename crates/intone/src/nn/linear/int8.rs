@@ -1,7 +1,9 @@
 //! Products of rows with a matrix of 8-bit integers.
 
+use rayon::prelude::*;
+
 use super::Packed;
-use crate::nn::simd::{BLOCK, IntegerKernels, Product, buffer, integer_kernels, put_column};
+use crate::nn::simd::{BLOCK, IntegerKernels, Product, buffer, integer_kernels, pair};
 
 /// Inputs of fewer steps from 0 to their largest magnitude are too coarse.
 const MIN_LIMIT: f32 = 2_048.0;
@@ -27,17 +29,22 @@ impl Int8Packed {
         let c_in = weight.len() / scales.len();
         let rows = weight.chunks_exact(c_in);
         let sum = |row: &[i8]| row.iter().map(|w| u64::from(w.unsigned_abs())).sum();
-        let largest_sum: u64 = rows.clone().map(sum).max()?;
+        let largest_sum: u64 = rows.map(sum).max()?;
         let limit = (f64::from(i32::MAX) / largest_sum.max(1) as f64).floor().min(f64::from(i16::MAX)) as f32;
         if limit < MIN_LIMIT {
             return None;
         }
         let mut pairs = Packed::zeros(scales.len(), c_in.div_ceil(2));
         let (n_pairs, filled) = (pairs.c_in, pairs.c_out_filled());
-        for (o, row) in rows.enumerate() {
-            let block = &mut pairs.values[o / BLOCK * n_pairs * BLOCK..][..n_pairs * BLOCK];
-            put_column(row.iter().map(|&w| i16::from(w)), &mut block[o % BLOCK..]);
-        }
+        let blocks = pairs.values.par_chunks_mut(n_pairs * BLOCK).zip(weight.par_chunks(c_in * BLOCK));
+        blocks.for_each(|(block, rows)| {
+            for (at, pairs) in block.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+                for (to, row) in pairs.iter_mut().zip(rows.chunks_exact(c_in)) {
+                    let high = row.get(2 * at + 1).copied().unwrap_or(0);
+                    *to = pair(i16::from(row[2 * at]), i16::from(high));
+                }
+            }
+        });
         let mut scales = scales.to_vec();
         scales.resize(filled, 0.0);
         Some(Int8Packed { kernels, pairs, c_in, scales, limit })

@@ -34,15 +34,17 @@ pub(super) fn round(weight: f32, scale: f32) -> i16 {
 }
 
 /// Puts the weights of one output channel into a block, of which `pairs` is what begins with this channel.
-pub(crate) fn put_column(weights: impl IntoIterator<Item = i16>, pairs: &mut [f32]) {
+pub(super) fn put_column(weights: impl IntoIterator<Item = i16>, pairs: &mut [f32]) {
     let mut weights = weights.into_iter();
-    for pair in pairs.iter_mut().step_by(BLOCK) {
-        let [mut low, mut high] = [0u16; 2];
-        for half in [&mut low, &mut high] {
-            *half = weights.next().unwrap_or(0) as u16;
-        }
-        *pair = f32::from_bits(u32::from(low) | u32::from(high) << 16);
+    for to in pairs.iter_mut().step_by(BLOCK) {
+        let low = weights.next().unwrap_or(0);
+        *to = pair(low, weights.next().unwrap_or(0));
     }
+}
+
+/// Two neighbours.
+pub(crate) fn pair(low: i16, high: i16) -> f32 {
+    f32::from_bits(u32::from(low as u16) | u32::from(high as u16) << 16)
 }
 
 /// What makes values up to `largest` integers up to `limit`, and what makes them values again.

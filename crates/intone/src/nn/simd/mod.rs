@@ -27,7 +27,7 @@ pub(crate) mod buffer;
 mod int16;
 mod winograd;
 
-pub(crate) use int16::{IntegerKernels, integer_kernels, put_column};
+pub(crate) use int16::{IntegerKernels, integer_kernels, pair};
 pub(crate) use winograd::{Filters, FiltersRef};
 
 use std::sync::OnceLock;
