@@ -9,7 +9,7 @@ use super::winograd::TileKernels;
 use super::{BLOCK, LinearRows, Product, check_product};
 
 /// The largest magnitude of a rounded value.
-pub(crate) const LIMIT: f32 = 32_767.0;
+const LIMIT: f32 = 32_767.0;
 
 /// What a value is to be divided by before it is rounded, so that inputs up to `input_limit` cannot make the sum of their
 /// products with all of `weights` overflow, rounding included.
@@ -109,7 +109,7 @@ mod avx512_vnni {
     use std::arch::x86_64::*;
 
     use super::super::winograd::{Lot, POSITION_FACTORS, Place, TileKernels, input_limit};
-    use super::super::{Affine, BLOCK, Product, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS};
+    use super::super::{Affine, BLOCK, Product, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS, first};
     use super::{IntegerKernels, scales_of};
 
     type Vector = __m512;
@@ -152,11 +152,6 @@ mod avx512_vnni {
         let (x, weight, sum) =
             (_mm512_castps_si512(x), _mm512_castps_si512(weight), _mm512_castps_si512(sum));
         _mm512_castsi512_ps(_mm512_dpwssd_epi32(sum, x, weight))
-    }
-
-    /// The first `n` lanes; all, where there are no more.
-    fn first(n: usize) -> __mmask16 {
-        if n >= LANES { !0 } else { (1 << n) - 1 }
     }
 
     #[target_feature(enable = "avx512f")]

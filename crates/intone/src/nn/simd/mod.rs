@@ -599,6 +599,12 @@ fn check_pool(y_len: usize, width: usize, affine: &Affine, out_len: usize) {
     assert_eq!(out_len, y_len / (width * c) / 2 * (width / 2) * c);
 }
 
+/// The mask of the first `n` of 16 lanes; of all, where there are no more.
+#[cfg(target_arch = "x86_64")]
+fn first(n: usize) -> std::arch::x86_64::__mmask16 {
+    if n >= 16 { !0 } else { (1 << n) - 1 }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
@@ -616,7 +622,7 @@ mod avx512_bf16 {
     use std::arch::x86_64::*;
     use std::mem::transmute;
 
-    use super::{BLOCK, PairKernels, Product};
+    use super::{BLOCK, PairKernels, Product, first};
 
     const LANES: usize = 16;
     const TILE: usize = 14;
@@ -634,11 +640,6 @@ mod avx512_bf16 {
         let (x, weight) =
             unsafe { (transmute::<__m512, __m512bh>(x), transmute::<__m512, __m512bh>(weight)) };
         _mm512_dpbf16_ps(sum, x, weight)
-    }
-
-    /// The first `n` lanes; all, where there are no more.
-    fn first(n: usize) -> __mmask16 {
-        if n >= LANES { !0 } else { (1 << n) - 1 }
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
