@@ -234,12 +234,13 @@ impl Recognizer {
     }
 }
 
-/// Reads a model with the interpreter released.
+/// Reads a model with the interpreter released, its matrices in parallel.
 fn read(
     py: Python<'_>,
     read: impl FnOnce() -> intone::Result<intone::Recognizer> + Send,
 ) -> PyResult<intone::Recognizer> {
-    let read = py.detach(|| threads::caught(|| Ok(read()?)));
+    let pool = threads::pool()?;
+    let read = py.detach(|| threads::caught(|| Ok(pool.install(read)?)));
     read.map_err(|failure| failure.into_exception(py))
 }
 

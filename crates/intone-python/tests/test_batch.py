@@ -171,6 +171,34 @@ def test_a_forked_process_can_go_on(recognizer):
     assert results == expected
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_in_the_midst_of_work_can_go_on(recognizer):
+    expected, over = recognizer.recognize(SAMPLES[0]), threading.Event()
+
+    def work():
+        while not over.is_set():
+            recognizer.recognize_batch(SAMPLES)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        # Each at another moment of the work.
+        for _ in range(40):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                wrong = True
+                try:
+                    wrong = recognizer.recognize(SAMPLES[0]) != expected
+                finally:
+                    os._exit(wrong)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_errors_can_be_pickled():
     error = intone.FileError("gone")
     error.errno, error.filename = 2, "gone.wav"

@@ -4,7 +4,25 @@
 //! for each, which takes as long as the front end's work of half a second of audio. Here the calling thread works as well, or
 //! goes into the pool once for many steps.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+/// How often a thread asks for memory or tools that are kept for everybody before it makes its own.
+const PATIENCE: usize = 64;
+
+/// What is kept for everybody, once nobody else holds it; `None` where that takes long. For locks that are held for a few
+/// instructions, over things that one can do without.
+///
+/// A process that was forked while another thread held such a lock never gets it: threads do not survive a fork, their locks do.
+pub(crate) fn patiently<T>(kept: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..PATIENCE {
+        match kept.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
+}
 
 /// Does `work` within rayon's pool, where parallel steps need nobody to wake up.
 pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
@@ -54,6 +72,16 @@ mod tests {
             assert!(done.iter().enumerate().all(|(i, &slot)| slot == i + 1), "{n}: {done:?}");
             assert!(n_states.into_inner() <= n.min(rayon::current_num_threads()));
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let kept = Mutex::new(7);
+        assert_eq!(patiently(&kept).as_deref(), Some(&7));
+        let held = kept.lock().unwrap();
+        assert!(patiently(&kept).is_none());
+        drop(held);
+        assert!(patiently(&kept).is_some());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use intone_fft::BlockResampler;
 
 use super::SampleRate;
 use crate::Result;
-use crate::parallel::share_out;
+use crate::parallel::{patiently, share_out};
 
 /// Length of the anti-aliasing filter, in samples of the lower of the two rates, at least. With the squared
 /// Blackman-Harris window it passes up to 0.95 of the lower Nyquist frequency within 0.001 dB and suppresses
@@ -161,7 +161,7 @@ impl Engine {
     /// An engine that has heard nothing yet.
     fn take(from: SampleRate, to: SampleRate) -> Result<Engine> {
         let steps = reduce(from.0, to.0);
-        let idle = IDLE.lock().ok().and_then(|mut idle| {
+        let idle = patiently(&IDLE).and_then(|mut idle| {
             let at = idle.iter().position(|engine| engine.steps == steps)?;
             Some(idle.swap_remove(at))
         });
@@ -174,12 +174,11 @@ impl Engine {
             return;
         }
         self.reset();
-        if let Ok(mut idle) = IDLE.lock() {
-            if idle.len() == MAX_IDLE {
-                idle.remove(0);
-            }
-            idle.push(self);
-        }
+        let Some(mut idle) = patiently(&IDLE) else { return };
+        let oldest = (idle.len() == MAX_IDLE).then(|| idle.remove(0));
+        idle.push(self);
+        drop(idle);
+        drop(oldest);
     }
 
     fn new(from: SampleRate, to: SampleRate) -> Result<Engine> {

@@ -7,7 +7,9 @@
 //! Batches of clips of different lengths hardly ever ask for the same size twice, so blocks are kept in classes of size.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::parallel::patiently;
 
 /// Blocks below this many floats are left to the allocator, which keeps such sizes itself.
 const MIN_FLOATS: usize = 16 * 1024;
@@ -34,12 +36,11 @@ pub(crate) fn take(n: usize) -> Vec<f32> {
         return vec![0.0; n];
     }
     let class = class(n);
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = pool.free.get_or_insert_default().get_mut(&class).and_then(Vec::pop);
-    if found.is_some() {
+    let found = patiently(&POOL).and_then(|mut pool| {
+        let found = pool.free.get_or_insert_default().get_mut(&class)?.pop()?;
         pool.floats -= class;
-    }
-    drop(pool);
+        Some(found)
+    });
     let mut buffer = found.unwrap_or_else(|| vec![0.0; class]);
     // Only what lies beyond the block's last length is written.
     buffer.resize(n, 0.0);
@@ -52,7 +53,7 @@ pub(crate) fn put(buffer: Vec<f32>) {
     if class < MIN_FLOATS || class != self::class(class) {
         return;
     }
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut pool) = patiently(&POOL) else { return };
     if pool.floats + class <= MAX_FLOATS {
         pool.floats += class;
         pool.free.get_or_insert_default().entry(class).or_default().push(buffer);
