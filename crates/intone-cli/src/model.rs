@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use intone::model::{Architecture, Model, ModelFile, ModelMeta, Precision, WhisperEncoder, onnx};
+use intone::model::{Architecture, Model, ModelFile, ModelMeta, WhisperEncoder, onnx};
 use intone::recognizer::EMBEDDED_MODEL;
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::terminal::{Ink, Style, printable, thousands};
 
 mod card;
 mod chain;
+mod convert;
 mod keras;
 
 /// Look into model files
@@ -27,7 +28,7 @@ enum Command {
     /// Print what a model file knows: network, features, classes, origin, results, licence
     Info(InfoArgs),
     /// Write a model file again with its weights in another form, such as int8 for the smallest file
-    Convert(ConvertArgs),
+    Convert(convert::Args),
     Card(card::CardArgs),
     /// Take over what others published: weights to train from, or a whole classifier
     #[command(subcommand)]
@@ -70,26 +71,6 @@ struct ExportArgs {
     /// File to write
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-}
-
-#[derive(Debug, clap::Args)]
-struct ConvertArgs {
-    /// Model to read: a file, or hf:OWNER/NAME[@REVISION][/FILE]
-    input: PathBuf,
-
-    /// Model file to write
-    output: PathBuf,
-
-    /// Form of the weights: f32 keeps every bit, f16 half the size, int8 a quarter
-    #[arg(short, long, value_enum)]
-    precision: PrecisionName,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum PrecisionName {
-    F32,
-    F16,
-    Int8,
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,7 +126,7 @@ impl Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Info(args) => info(args),
-        Command::Convert(args) => convert(args),
+        Command::Convert(args) => convert::run(args),
         Command::Card(args) => card::card(args),
         Command::Import(Import::Whisper(args)) => import(args),
         Command::Import(Import::Keras(args)) => keras::import(args),
@@ -184,42 +165,6 @@ fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     )?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn convert(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
-    let mut file = ModelFile::open(&args.input)?;
-    let precision = match args.precision {
-        PrecisionName::F32 => Precision::F32,
-        PrecisionName::F16 => Precision::F16,
-        PrecisionName::Int8 => Precision::Int8,
-    };
-    let coarser = match file.precision {
-        Precision::F32 => precision != Precision::F32,
-        Precision::F16 => precision == Precision::Int8,
-        Precision::Int8 => false,
-    };
-    if coarser && !file.meta.provenance.scores.is_empty() {
-        let notes = &mut file.meta.provenance.notes;
-        *notes = with_origin_of_scores(notes, file.precision, precision);
-    }
-    file.write(&args.output, precision)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Notes on a model that say which weights its scores are of, now that those in the file are coarser.
-fn with_origin_of_scores(notes: &str, from: Precision, to: Precision) -> String {
-    const BEGINS: &str = "scores are those of the weights in ";
-    let mut from = from.name();
-    let mut lines = Vec::new();
-    for line in notes.lines() {
-        // Of one that was made coarser before, the first precision counts.
-        match line.strip_prefix(BEGINS).and_then(|rest| rest.split_once(';')) {
-            Some((first, _)) => from = first,
-            None => lines.push(line.to_owned()),
-        }
-    }
-    lines.push(format!("{BEGINS}{from}; here in {}", to.name()));
-    lines.join("\n")
 }
 
 fn info(args: &InfoArgs) -> anyhow::Result<ExitCode> {
@@ -433,18 +378,6 @@ mod tests {
             assert!(page.lines().any(|other| other == line), "{line:?} is not in\n{page}");
         }
         assert!(!page.contains("protocol"), "what is not known is not shown");
-    }
-
-    #[test]
-    fn the_origin_of_scores_is_noted_once() {
-        let half = with_origin_of_scores("Trained twice.", Precision::F32, Precision::F16);
-        assert_eq!(half, "Trained twice.\nscores are those of the weights in f32; here in f16");
-        let small = with_origin_of_scores(&half, Precision::F16, Precision::Int8);
-        assert_eq!(small, "Trained twice.\nscores are those of the weights in f32; here in int8");
-        assert_eq!(
-            with_origin_of_scores("", Precision::F16, Precision::Int8),
-            "scores are those of the weights in f16; here in int8"
-        );
     }
 
     #[test]

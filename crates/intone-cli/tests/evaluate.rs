@@ -7,6 +7,7 @@ mod common;
 use std::path::Path;
 
 use common::{LABELS, Place, assert_no_panic, babble, code, stderr, stdout, wav};
+use intone::model::{CorpusInfo, ModelFile, Precision};
 use serde_json::Value;
 
 /// A manifest of speakers with two clips of each emotion: two train, one is the validation part, the others the test.
@@ -45,7 +46,7 @@ fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
     let place = Place::new();
     let mut model = common::small_model();
     model.meta.uncertain_below = 0.2;
-    model.write(place.model(), intone::model::Precision::F32).unwrap();
+    model.write(place.model(), Precision::F32).unwrap();
     corpus(&place, 6);
     place.file("data/broken.wav", b"RIFF, it says, and nothing follows");
     let manifest = read(&place, "data/manifest.csv") + "broken.wav,sad,s5,test,male\n";
@@ -114,7 +115,7 @@ fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
     ] {
         assert!(text.contains(expected), "no '{expected}' in {text}");
     }
-    common::small_encoder().write(place.model(), intone::model::Precision::F32).unwrap();
+    common::small_encoder().write(place.model(), Precision::F32).unwrap();
     let (exit, _, err) = run(&place, &card);
     assert!(exit == 2 && err.contains("a report on another model"), "{err}");
     place.file("empty.json", b"{\"n\": 1}");
@@ -185,6 +186,77 @@ fn a_planted_leak_stops_the_evaluation_by_name() {
     std::fs::remove_file(place.path("split.csv")).unwrap();
     let (exit, out, err) = run(&place, &[&EVALUATE[..], &["run"]].concat());
     assert!(exit == 0 && out.contains("speakers heard in training: not known"), "{out}{err}");
+}
+
+#[test]
+fn weights_are_rounded_by_what_the_training_clips_ask_for() {
+    let place = Place::new();
+    corpus(&place, 5);
+    let mut model = common::small_encoder();
+    model.meta.provenance.protocol = "loso/data/s4".into();
+    model.meta.provenance.corpora = vec![CorpusInfo { name: "data".into(), ..CorpusInfo::default() }];
+    model.meta.provenance.scores.insert("validation_uar".into(), 0.5);
+    model.write(place.model(), Precision::F32).unwrap();
+    let convert = |to: &str, data: &[&str]| {
+        run(&place, &[&["model", "convert", "model.safetensors", to, "--precision", "int8"], data].concat())
+    };
+    assert_eq!(convert("nearest", &[]).0, 0);
+    assert_eq!(convert("by-clips", &["--data", "data"]), (0, String::new(), String::new()));
+    assert_eq!(convert("again", &["--data", "data"]).0, 0);
+    let bytes = |name: &str| std::fs::read(place.path(name)).unwrap();
+    assert_eq!(bytes("by-clips"), bytes("again"));
+    let rounded = ModelFile::open(place.path("by-clips")).unwrap();
+    let notes = "scores are those of the weights in f32; here in int8 by GPTQ";
+    assert_eq!((rounded.precision, rounded.meta.provenance.notes.as_str()), (Precision::Int8, notes));
+
+    // What the network says of a speaker that it has not heard changes less.
+    let logits = |model: &str| -> Vec<f32> {
+        let mut file = ModelFile::open(place.path(model)).unwrap();
+        file.meta.temperature = 1.0;
+        let recognizer = intone::Recognizer::from_file(file).unwrap();
+        let clips = LABELS.iter().map(|label| place.path(&format!("data/s4-{label}-0.wav")));
+        let scores = clips.map(|clip| recognizer.recognize(&intone::Audio::open(clip).unwrap()).unwrap());
+        scores.flat_map(|scores| scores.probabilities().to_vec()).collect()
+    };
+    let exact = logits("model.safetensors");
+    let change = |model: &str| logits(model).iter().zip(&exact).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+    let (by_clips, nearest) = (change("by-clips"), change("nearest"));
+    assert!(by_clips < 0.3 * nearest, "{by_clips} {nearest}");
+
+    // A clip that cannot be read is named, and the others do.
+    place.file("data/s0-angry-0.wav", b"RIFF, it says, and nothing follows");
+    let (exit, _, err) = convert("without-one", &["--data", "data"]);
+    assert!(exit == 1 && err.contains("s0-angry-0.wav"), "{err}");
+    assert_eq!(ModelFile::open(place.path("without-one")).unwrap().precision, Precision::Int8);
+}
+
+#[test]
+fn what_cannot_be_rounded_by_clips_is_said() {
+    let place = Place::new();
+    corpus(&place, 5);
+    let refused = |model: &ModelFile, precision: &str, expected: &str| {
+        model.write(place.model(), Precision::F32).unwrap();
+        let args =
+            ["model", "convert", "model.safetensors", "out", "--data", "data", "--precision", precision];
+        let (exit, out, err) = run(&place, &args);
+        assert_eq!((exit, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(expected), "no '{expected}' in {err}");
+        assert!(!place.path("out").exists());
+    };
+    let mut model = common::small_encoder();
+    refused(&model, "f16", "--data shows how weights are rounded to int8; f16 has no use for it");
+    refused(&model, "int8", "not known, because its file does not say what it was trained on");
+    model.meta.provenance.protocol = "default".into();
+    model.meta.provenance.corpora = vec![CorpusInfo { name: "ravdess".into(), ..CorpusInfo::default() }];
+    refused(&model, "int8", "there are none among the 60 at hand");
+    let mut model = common::small_model();
+    model.meta.provenance.protocol = "loso/data/s4".into();
+    model.meta.provenance.corpora = vec![CorpusInfo { name: "data".into(), ..CorpusInfo::default() }];
+    refused(
+        &model,
+        "int8",
+        "model.safetensors: the network to be rounded by recordings: expected an encoder, got 'vgg'",
+    );
 }
 
 #[test]

@@ -106,6 +106,29 @@ pub fn check_speakers(heard: &Heard, part: Part, clips: &[Clip]) -> Result<Strin
     ))
 }
 
+/// The clips of a corpus that a model was trained on, as far as its file tells.
+///
+/// # Errors
+/// [`Error::Empty`] where it does not tell, or none of them is there.
+pub fn training_clips(origin: &Provenance, corpus: &Corpus) -> Result<Vec<Clip>> {
+    let heard = heard(origin, None, corpus)?;
+    let Some(speakers) = &heard.speakers else {
+        return Err(Error::Empty(format!("the model's training clips are not known, because {}", heard.how)));
+    };
+    let trained_on = |clip: &&Clip| {
+        heard.corpora.contains(&clip.corpus) && speakers.get(&clip.speaker) == Some(&Part::Train)
+    };
+    let clips: Vec<Clip> = corpus.clips.iter().filter(trained_on).cloned().collect();
+    if clips.is_empty() {
+        return Err(Error::Empty(format!(
+            "expected clips that the model was trained on, known from {}; there are none among the {} at hand",
+            heard.how,
+            corpus.clips.len()
+        )));
+    }
+    Ok(clips)
+}
+
 /// The clips of a corpus whose speakers a model heard: those that evaluated ones can be compared with.
 pub fn heard_clips(heard: &Heard, corpus: &Corpus) -> Vec<Clip> {
     let known =

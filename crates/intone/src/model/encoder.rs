@@ -7,6 +7,9 @@
 //!
 //! Only a clip's own frames are encoded, and positions begin at 0: Whisper's filling up to 30 s is left out.
 
+use std::sync::Arc;
+
+use super::rounding::Moments;
 use super::{EncoderConfig, ModelError, Weights};
 use crate::nn::attention::{self, Heads};
 use crate::nn::linear::{Int8Packed, LayerWeights, Packed, add_to_rows, bias_gelu, layer_norm};
@@ -99,6 +102,8 @@ pub(crate) fn rows_of(n_frames: usize) -> usize {
 enum Matrix {
     F32(Packed),
     Int8(Int8Packed),
+    /// One that keeps the moments of what it is given.
+    Hearing(Packed, Arc<Moments>),
 }
 
 impl Matrix {
@@ -127,13 +132,20 @@ impl Matrix {
         weights.take_rows(name, shape, |o, row| {
             if is_filter { packed.put_row(o, &taps_first(row, shape[1])) } else { packed.put_row(o, row) }
         })?;
-        Ok(Matrix::F32(packed))
+        Ok(match weights.moments(name, c_in) {
+            Some(moments) => Matrix::Hearing(packed, moments),
+            None => Matrix::F32(packed),
+        })
     }
 
     fn product(&self, x: &[f32], n: usize, pitch: usize) -> Vec<f32> {
         match self {
             Matrix::F32(packed) => packed.product(x, n, pitch),
             Matrix::Int8(packed) => packed.product(x, n, pitch),
+            Matrix::Hearing(packed, moments) => {
+                moments.add(x, n, pitch);
+                packed.product(x, n, pitch)
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use half::f16;
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo, TensorView};
@@ -22,6 +23,7 @@ use serde::Deserialize;
 
 use super::ModelError;
 use super::meta::{FORMAT_VERSION, ModelMeta};
+use super::rounding::{Heard, Moments};
 use crate::Result;
 use crate::nn::linear::LayerWeights;
 
@@ -123,10 +125,7 @@ impl ModelFile {
     /// # Errors
     /// Whatever [`ModelFile::read`] would refuse is refused here too; and what the operating system says.
     pub fn write(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
-        let path = path.as_ref();
-        let bytes = self.to_bytes(precision)?;
-        write_atomically(path, |file| file.write_all(&bytes))
-            .map_err(|error| crate::Error::from(error).in_file(path))
+        write_bytes(path.as_ref(), self.to_bytes(precision))
     }
 
     /// The bytes of the file.
@@ -134,10 +133,15 @@ impl ModelFile {
     /// # Errors
     /// Whatever [`ModelFile::read`] would refuse.
     pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>> {
+        self.encode(precision, &|_, _| None)
+    }
+
+    /// The same, the tensors that `round` has integers for rounded to these.
+    pub(super) fn encode(&self, precision: Precision, round: &Round<'_>) -> Result<Vec<u8>> {
         self.meta.validate()?;
         let mut encoded = BTreeMap::new();
         for (name, tensor) in &self.tensors {
-            encode_tensor(name, tensor, precision, &mut encoded)?;
+            encode_tensor(name, tensor, precision, round, &mut encoded)?;
         }
         let meta = serde_json::to_string(&self.meta).map_err(|e| ModelError::Metadata(e.to_string()))?;
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), meta)]);
@@ -177,14 +181,18 @@ impl<'a> FileView<'a> {
     /// Metadata, and the weights for the network that it describes.
     pub(super) fn into_parts(self) -> (ModelMeta, Weights<'a>) {
         let tensors = self.tensors.into_iter().map(|(name, tensor)| (name, Source::File(tensor)));
-        (self.meta, Weights(tensors.collect()))
+        (self.meta, Weights { sources: tensors.collect(), heard: None })
     }
 }
 
 /// The weights of a file, handed over one by one, by name and shape, to a network that is being built: so that no more
 /// than one copy of them is ever in memory.
 #[derive(Debug)]
-pub struct Weights<'a>(BTreeMap<String, Source<'a>>);
+pub struct Weights<'a> {
+    sources: BTreeMap<String, Source<'a>>,
+    /// Where the network's matrices are to keep what they are given.
+    heard: Option<Heard>,
+}
 
 #[derive(Debug)]
 enum Source<'a> {
@@ -195,7 +203,19 @@ enum Source<'a> {
 impl<'a> Weights<'a> {
     /// Hands over these tensors.
     pub fn new(tensors: BTreeMap<String, Tensor>) -> Weights<'a> {
-        Weights(tensors.into_iter().map(|(name, tensor)| (name, Source::Memory(tensor))).collect())
+        let sources = tensors.into_iter().map(|(name, tensor)| (name, Source::Memory(tensor))).collect();
+        Weights { sources, heard: None }
+    }
+
+    /// The same weights for a network whose matrices keep the moments of what they are given.
+    pub(crate) fn heard_by(self, heard: Heard) -> Weights<'a> {
+        Weights { heard: Some(heard), ..self }
+    }
+
+    /// Where the matrix `name` with `n` inputs keeps the moments of what it is given, if it does.
+    pub(crate) fn moments(&self, name: &str, n: usize) -> Option<Arc<Moments>> {
+        let mut heard = self.heard.as_ref()?.lock().ok()?;
+        Some(heard.entry(name.to_owned()).or_insert_with(|| Arc::new(Moments::new(n))).clone())
     }
 
     /// The elements of the tensor `name`, row-major, in the shape `expected`.
@@ -219,7 +239,7 @@ impl<'a> Weights<'a> {
 
     /// Whether the tensor `name` lies there as 8-bit integers.
     pub(crate) fn is_int8(&self, name: &str) -> bool {
-        let source = self.0.get(name);
+        let source = self.sources.get(name);
         matches!(source, Some(Source::File(EncodedTensor { values: Numbers::Int8 { .. }, .. })))
     }
 
@@ -241,7 +261,7 @@ impl<'a> Weights<'a> {
     }
 
     fn take_source(&mut self, name: &str, expected: &[usize]) -> Result<Source<'a>, ModelError> {
-        let Entry::Occupied(entry) = self.0.entry(name.to_owned()) else {
+        let Entry::Occupied(entry) = self.sources.entry(name.to_owned()) else {
             return Err(ModelError::MissingTensor { tensor: name.to_owned() });
         };
         let shape = match entry.get() {
@@ -260,7 +280,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// [`ModelError::UnexpectedTensor`] with the first that was not.
     pub fn finish(self) -> Result<(), ModelError> {
-        match self.0.into_keys().next() {
+        match self.sources.into_keys().next() {
             Some(tensor) => Err(ModelError::UnexpectedTensor { tensor }),
             None => Ok(()),
         }
@@ -281,6 +301,10 @@ pub(super) struct Header {
 struct Version {
     format_version: u32,
 }
+
+/// Integers for a tensor of this name, and what each row of its first dimension is to be multiplied with; `None` for the nearest
+/// ones.
+type Round<'a> = dyn Fn(&str, &Tensor) -> Option<(Vec<i8>, Vec<f32>)> + 'a;
 
 /// An encoded tensor: number type, shape, little-endian elements.
 type Encoded = (Dtype, Vec<usize>, Vec<u8>);
@@ -503,6 +527,7 @@ fn encode_tensor(
     name: &str,
     tensor: &Tensor,
     precision: Precision,
+    round: &Round<'_>,
     encoded: &mut BTreeMap<String, Encoded>,
 ) -> Result<(), ModelError> {
     if tensor.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(tensor.data.len()) {
@@ -526,9 +551,9 @@ fn encode_tensor(
             put(name.to_owned(), (Dtype::F16, shape, bytes))
         }
         Precision::Int8 if !small => {
-            let (bytes, scales) = quantise(&shape, &tensor.data);
+            let (integers, scales) = round(name, tensor).unwrap_or_else(|| quantise(&shape, &tensor.data));
             let n_channels = scales.len();
-            put(name.to_owned(), (Dtype::I8, shape, bytes))?;
+            put(name.to_owned(), (Dtype::I8, shape, integers.iter().map(|&q| q as u8).collect()))?;
             put(scale_name(name), (Dtype::F32, vec![n_channels], float_bytes(&scales)))
         }
         _ => put(name.to_owned(), (Dtype::F32, shape, float_bytes(&tensor.data))),
@@ -540,18 +565,18 @@ fn float_bytes(values: &[f32]) -> Vec<u8> {
 }
 
 /// Symmetric int8 per channel: the largest magnitude of each row of the first dimension becomes 127.
-fn quantise(shape: &[usize], data: &[f32]) -> (Vec<u8>, Vec<f32>) {
+fn quantise(shape: &[usize], data: &[f32]) -> (Vec<i8>, Vec<f32>) {
     let n_row = shape[1..].iter().product::<usize>();
-    let mut bytes = Vec::with_capacity(data.len());
+    let mut integers = Vec::with_capacity(data.len());
     let mut scales = Vec::with_capacity(shape[0]);
     for channel in 0..shape[0] {
         let row = &data[channel * n_row..(channel + 1) * n_row];
         let scale = row.iter().fold(0.0f32, |max, x| max.max(x.abs())) / 127.0;
         // A scale of zero has only zeros; `as` turns the 0/0 into 0.
-        bytes.extend(row.iter().map(|x| (x / scale).round() as i8 as u8));
+        integers.extend(row.iter().map(|x| (x / scale).round() as i8));
         scales.push(scale);
     }
-    (bytes, scales)
+    (integers, scales)
 }
 
 /// Values from the place `first` of a tensor on.
@@ -564,6 +589,13 @@ fn check_finite(tensor: &str, first: usize, values: &[f32]) -> Result<(), ModelE
 
 fn layout_error(error: SafeTensorError) -> ModelError {
     ModelError::Layout(error.to_string())
+}
+
+/// Writes the bytes of a model file, if there are any.
+pub(super) fn write_bytes(path: &Path, bytes: Result<Vec<u8>>) -> Result<()> {
+    let bytes = bytes?;
+    write_atomically(path, |file| file.write_all(&bytes))
+        .map_err(|error| crate::Error::from(error).in_file(path))
 }
 
 /// Writes a file as a whole: `write` fills one beside it under another name, which then takes its place. Where that

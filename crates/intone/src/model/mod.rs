@@ -7,6 +7,7 @@ pub mod file;
 pub mod meta;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+pub mod rounding;
 #[cfg(feature = "train")]
 mod train;
 pub mod vgg;
@@ -16,6 +17,7 @@ pub use chain::ChainConfig;
 pub use error::ModelError;
 pub use file::{ModelFile, Precision, Tensor, Weights};
 pub use meta::{Architecture, CorpusInfo, EncoderConfig, ModelMeta, Provenance, VggConfig};
+pub use rounding::Rounding;
 #[cfg(feature = "train")]
 pub use train::{Parameter, Update, Values};
 pub use whisper::WhisperEncoder;
