@@ -76,7 +76,7 @@ def record(network, protocol, out):
     report = json.loads((folder / "report.json").read_text())
     with open(folder / "folds.csv", newline="") as file:
         folds = list(csv.DictReader(file))
-    figures = ("n", "n_speakers", "uar", "accuracy", "macro_f1", "ece", "brier", "classes", "confusion", "groups", "speakers")
+    figures = ("n", "n_speakers", "uar", "accuracy", "macro_f1", "ece", "brier", "classes", "confusion", "groups", "speakers", "spread")
     kept = {"network": network, "protocol": protocol, "config": NETWORKS[network][1], "settings": NETWORKS[network][2]}
     kept |= {"folds": folds} | {figure: report[figure] for figure in figures}
     RECORDS.mkdir(exist_ok=True)
@@ -95,10 +95,10 @@ def between_folds(folds):
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else "-"
 
 
-def worst_tenth(speakers):
-    """The mean UAR of the tenth of the speakers who are understood worst, at least one of them."""
-    uars = sorted(100 * speaker["uar"] for speaker in speakers)
-    return statistics.mean(uars[: max(1, len(uars) // 10)])
+def of_sexes(groups):
+    """The UAR of women's clips and that of men's."""
+    by_sex = {group["name"]: group["uar"]["value"] for groups_by in groups if groups_by["by"] == "sex" for group in groups_by["groups"]}
+    return "{:.1f} / {:.1f}".format(*(100 * by_sex[sex] for sex in ("female", "male")))
 
 
 def rows():
@@ -109,15 +109,16 @@ def rows():
                 continue
             kept = json.loads(path.read_text())
             cells = [what, f"`{protocol}`: {of}", f"{kept['n']:,} / {kept['n_speakers']}", percent(kept["uar"]),
-                     percent(kept["accuracy"]), between_folds(kept["folds"]), f"{worst_tenth(kept['speakers']):.1f}",
-                     f"{kept['ece']['value']:.3f}"]
+                     percent(kept["accuracy"]), between_folds(kept["folds"]), of_sexes(kept["groups"]),
+                     f"{100 * kept['spread']['worst_tenth']:.1f}", f"{kept['ece']['value']:.3f}"]
             yield "| " + " | ".join(cells) + " |\n"
 
 
 def write_page():
     table = [
-        "| network | protocol | clips / speakers | UAR | accuracy | UAR, mean over folds ± deviation | worst tenth of speakers, UAR | ECE |\n",
-        "|---|---|---:|---:|---:|---:|---:|---:|\n",
+        "| network | protocol | clips / speakers | UAR | accuracy | UAR, mean over folds ± deviation | UAR, women / men "
+        "| worst tenth of speakers, UAR | ECE |\n",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|\n",
         *rows(),
     ]
     page = PAGE.read_text()
