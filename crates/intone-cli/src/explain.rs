@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use intone::audio::{Audio, SampleRate};
 use intone::features::{Extractor, Frames, LogMel};
 use intone::model::{Model, ModelFile};
-use intone::recognizer::{EMBEDDED_MODEL, MAX_TRIMMED_S};
+use intone::recognizer::EMBEDDED_MODEL;
 use intone_train::explain::{Evidence, occlusion, randomised, rank_correlation};
 
 use crate::features::picture::{Format, write_evidence};
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let front_end = &file.meta.front_end;
     let audio = Audio::open(&args.file)?.resample(SampleRate(front_end.sample_rate_hz))?;
     // What `intone predict` looks at.
-    let samples = match audio.duration_s() <= MAX_TRIMMED_S {
+    let samples = match audio.samples().len() <= front_end.max_trimmed() {
         true => front_end.trimmed(audio.samples()),
         false => audio.samples().to_vec(),
     };

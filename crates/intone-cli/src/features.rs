@@ -10,7 +10,6 @@ use anyhow::{Context, bail};
 use indicatif::ParallelProgressIterator;
 use intone::audio::{Resampler, SampleRate};
 use intone::features::{Extractor, FrameStream, Frames, FrontEnd, LogMel};
-use intone::recognizer::MAX_TRIMMED_S;
 use rayon::prelude::*;
 
 use crate::inputs::{self, Input};
@@ -236,7 +235,7 @@ impl Features {
         };
         let limit = match as_seen {
             AsSeen::ByLibrosa => usize::MAX,
-            AsSeen::ByPredict => (MAX_TRIMMED_S * f64::from(rate.0)) as usize,
+            AsSeen::ByPredict => front_end.max_trimmed(),
         };
         let mut piece = Vec::new();
         while let Some(chunk) = audio.next_chunk()? {

@@ -347,8 +347,7 @@ impl<'a> Pass<'a> {
             None => self.look_at(&resampled)?,
             Some(held) => {
                 held.extend_from_slice(&resampled);
-                let rate = self.recognizer.extractor.front_end().sample_rate_hz;
-                if held.len() as f64 > MAX_TRIMMED_S * f64::from(rate) {
+                if held.len() > self.recognizer.extractor.front_end().max_trimmed() {
                     let held = self.held.take().unwrap_or_default();
                     self.look_at(&held)?;
                 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::features::mel::mel_corners_hz;
 use crate::features::trim;
+use crate::recognizer::MAX_TRIMMED_S;
 
 /// In whose manner frames are made where there is no parameter for it.
 ///
@@ -215,13 +216,19 @@ impl FrontEnd {
     /// The part of a whole recording that the front end looks at: all of it, or what [`trim`] leaves where
     /// [`trim_top_db`](FrontEnd::trim_top_db) is set; with [`Filling::Peak`] a short recording is filled up before. Call it
     /// before [`Extractor`](super::Extractor). A [`Recognizer`](crate::Recognizer) does so for recordings of up to
-    /// [`MAX_TRIMMED_S`](crate::recognizer::MAX_TRIMMED_S).
+    /// [`max_trimmed`](FrontEnd::max_trimmed) samples.
     pub fn trimmed(&self, samples: &[f32]) -> Vec<f32> {
         let mut samples = samples.to_vec();
         let kept = self.kept(&mut samples);
         samples.truncate(kept.end);
         samples.drain(..kept.start);
         samples
+    }
+
+    /// The longest recording that a [`Recognizer`](crate::Recognizer) trims, samples at
+    /// [`sample_rate_hz`](FrontEnd::sample_rate_hz): [`MAX_TRIMMED_S`].
+    pub fn max_trimmed(&self) -> usize {
+        (MAX_TRIMMED_S * f64::from(self.sample_rate_hz)) as usize
     }
 
     /// Where [`trimmed`](FrontEnd::trimmed) lies in `samples`, which are filled up where they have to be.
