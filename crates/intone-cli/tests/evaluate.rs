@@ -214,7 +214,7 @@ fn weights_are_rounded_by_what_the_training_clips_ask_for() {
         let mut file = ModelFile::open(place.path(model)).unwrap();
         file.meta.temperature = 1.0;
         let recognizer = intone::Recognizer::from_file(file).unwrap();
-        let clips = LABELS.iter().map(|label| place.path(&format!("data/s4-{label}-0.wav")));
+        let clips = LABELS.iter().map(|label| place.path(format!("data/s4-{label}-0.wav")));
         let scores = clips.map(|clip| recognizer.recognize(&intone::Audio::open(clip).unwrap()).unwrap());
         scores.flat_map(|scores| scores.probabilities().to_vec()).collect()
     };
