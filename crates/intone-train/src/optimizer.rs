@@ -41,18 +41,15 @@ impl Optimizer {
         for parameter in parameters {
             let rate = rate(&parameter.name);
             // As is common, only matrices shrink: biases and gains are few and have no reason to be small.
-            if parameter.name.ends_with(".weight") && config.weight_decay > 0.0 {
-                let kept = (1.0 - rate * config.weight_decay) as f32;
-                parameter.values.iter_mut().for_each(|v| *v *= kept);
-            }
-            self.adam(parameter, rate);
+            let decay = if parameter.name.ends_with(".weight") { config.weight_decay } else { 0.0 };
+            self.adam(parameter, rate, decay);
             if config.ema_decay > 0.0 {
                 self.keep_average(parameter, config.ema_decay);
             }
         }
     }
 
-    fn adam(&mut self, parameter: &mut Parameter, rate: f64) {
+    fn adam(&mut self, parameter: &mut Parameter, rate: f64, decay: f64) {
         let Parameter { name, values, gradient } = parameter;
         let n = values.len();
         let (mean, square) = self.moments.entry(name.clone()).or_insert_with(|| (vec![0.0; n], vec![0.0; n]));
@@ -60,6 +57,7 @@ impl Optimizer {
         let (correction_1, correction_2) = (1.0 - f64::from(BETA_1).powi(t), 1.0 - f64::from(BETA_2).powi(t));
         let step = (rate / correction_1) as f32;
         let root = (1.0 / correction_2.sqrt()) as f32;
+        let kept = (1.0 - rate * decay) as f32;
         let pieces = values.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
         let moments = mean.par_chunks_mut(PIECE).zip(square.par_chunks_mut(PIECE));
         pieces.zip(moments).for_each(|((values, gradient), (mean, square))| {
@@ -67,7 +65,7 @@ impl Optimizer {
                 let g = gradient[i];
                 mean[i] = BETA_1 * mean[i] + (1.0 - BETA_1) * g;
                 square[i] = BETA_2 * square[i] + (1.0 - BETA_2) * g * g;
-                values[i] -= step * mean[i] / (square[i].sqrt() * root + EPSILON);
+                values[i] = values[i] * kept - step * mean[i] / (square[i].sqrt() * root + EPSILON);
             }
         });
     }
@@ -86,12 +84,24 @@ impl Optimizer {
 
 /// Scales gradients down so that their norm, all together, is `most`.
 fn clip(parameters: &mut [Parameter], most: f64) {
-    let square = |parameter: &Parameter| parameter.gradient.iter().map(|g| f64::from(g * g)).sum::<f64>();
-    let norm = parameters.iter().map(square).sum::<f64>().sqrt();
+    let pieces = parameters.par_iter().flat_map(|parameter| parameter.gradient.par_chunks(PIECE));
+    // The same sum whatever the number of threads.
+    let squares: Vec<f64> = pieces.map(sum_of_squares).collect();
+    let norm = squares.iter().sum::<f64>().sqrt();
     if norm > most {
         let scale = (most / norm) as f32;
-        parameters.iter_mut().flat_map(|parameter| &mut parameter.gradient).for_each(|g| *g *= scale);
+        let pieces = parameters.par_iter_mut().flat_map(|parameter| parameter.gradient.par_chunks_mut(PIECE));
+        pieces.flatten_iter().for_each(|g| *g *= scale);
     }
+}
+
+fn sum_of_squares(x: &[f32]) -> f64 {
+    let (wide, rest) = x.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for x in wide {
+        sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += f64::from(x * x));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|x| f64::from(x * x)).sum::<f64>()
 }
 
 #[cfg(test)]

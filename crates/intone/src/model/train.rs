@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use rayon::prelude::*;
 
 /// What an optimiser sees of a parameter that has a gradient. The values of a convolution over time come in the order of
 /// computation, taps first.
@@ -66,25 +67,31 @@ pub(super) fn update_all<M: Module>(
     gradients: &mut Gradients,
     update: Update<'_>,
 ) {
+    /// Reads a tensor.
+    type Read = Box<dyn FnOnce() -> Vec<f32> + Send>;
     struct Collect<'a> {
         names: std::slice::Iter<'a, String>,
         gradients: &'a mut Gradients,
-        parameters: Vec<Parameter>,
+        found: Vec<(String, [Read; 2])>,
     }
     impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
             let name = self.names.next().expect("as many names as parameters");
             let tensor = parameter.val();
             if let Some(gradient) = tensor.grad_remove(self.gradients) {
-                let (name, gradient) = (name.clone(), values(gradient));
-                self.parameters.push(Parameter { name, values: values(tensor), gradient });
+                let read: [Read; 2] = [Box::new(|| values(tensor)), Box::new(|| values(gradient))];
+                self.found.push((name.clone(), read));
             }
         }
     }
     let names: Vec<String> = names.collect();
-    let mut collect = Collect { names: names.iter(), gradients, parameters: Vec::new() };
+    let mut collect = Collect { names: names.iter(), gradients, found: Vec::new() };
     module.visit(&mut collect);
-    let mut parameters = collect.parameters;
+    let parameter = |(name, [values, gradient]): (String, [Read; 2])| {
+        let (values, gradient) = rayon::join(values, gradient);
+        Parameter { name, values, gradient }
+    };
+    let mut parameters: Vec<Parameter> = collect.found.into_par_iter().map(parameter).collect();
     update(&mut parameters);
     let moved = parameters.into_iter().map(|parameter| (parameter.name, parameter.values)).collect();
     replace_all(module, names.into_iter(), moved);

@@ -143,7 +143,9 @@ impl Packed {
         if self.c_out == filled {
             return out;
         }
-        out.chunks_exact(filled).flat_map(|row| &row[..self.c_out]).copied().collect()
+        let narrow = out.chunks_exact(filled).flat_map(|row| &row[..self.c_out]).copied().collect();
+        buffer::put(out);
+        narrow
     }
 }
 
@@ -227,10 +229,14 @@ pub(crate) fn grad_by_input(
 /// The gradient by the weight, `[c_out, c_in]`: `grad` `[n, c_out]`, `x` `[n, c_in]`.
 pub(crate) fn grad_by_weight(grad: &[f32], x: &[f32], n: usize, precision: ProductPrecision) -> Vec<f32> {
     let (c_out, c_in) = (grad.len() / n, x.len() / n);
-    let turned = transposed(grad, n, c_out);
     match precision.pairs() {
-        Some(kernels) => bf16::Pairs::from_columns(kernels, x, c_in).product(&turned, c_out, n),
-        None => Packed::from_columns(x, n, c_in, c_in).product(&turned, c_out, n),
+        Some(kernels) => bf16::Pairs::from_columns(kernels, x, c_in).product_of_columns(grad, c_out),
+        None => {
+            let turned = transposed(grad, n, c_out);
+            let out = Packed::from_columns(x, n, c_in, c_in).product(&turned, c_out, n);
+            buffer::put(turned);
+            out
+        }
     }
 }
 

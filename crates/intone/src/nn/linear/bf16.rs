@@ -16,7 +16,7 @@ impl Pairs {
     /// From a layer's weight `[c_out, c_in]`.
     pub(super) fn from_rows(kernels: &'static PairKernels, weight: &[f32], c_in: usize) -> Pairs {
         let (c_out, n_pairs) = (weight.len() / c_in, c_in.div_ceil(2));
-        let mut values = vec![0.0; c_out.next_multiple_of(BLOCK) * n_pairs];
+        let mut values = blocks(c_out, n_pairs);
         values.par_chunks_mut(n_pairs * BLOCK).zip(weight.par_chunks(c_in * BLOCK)).for_each(
             |(block, rows)| {
                 let mut pairs = vec![0.0; n_pairs];
@@ -32,7 +32,7 @@ impl Pairs {
     /// From rows of `c_out` values, `[c_in, c_out]`.
     pub(super) fn from_columns(kernels: &'static PairKernels, x: &[f32], c_out: usize) -> Pairs {
         let n_pairs = (x.len() / c_out).div_ceil(2);
-        let mut values = vec![0.0; c_out.next_multiple_of(BLOCK) * n_pairs];
+        let mut values = blocks(c_out, n_pairs);
         values.par_chunks_mut(n_pairs * BLOCK).enumerate().for_each(|(block, values)| {
             let columns = block * BLOCK..((block + 1) * BLOCK).min(c_out);
             let zeros = [0.0; BLOCK];
@@ -49,21 +49,54 @@ impl Pairs {
     pub(super) fn product(&self, x: &[f32], n: usize, c_in: usize) -> Vec<f32> {
         /// Rows that one thread rounds at a time.
         const ROWS: usize = 64;
-        let (n_pairs, c_out) = (self.packed.c_in, self.packed.c_out_filled());
+        let n_pairs = self.packed.c_in;
         let mut pairs = buffer::take(n * n_pairs);
         pairs.par_chunks_mut(ROWS * n_pairs).zip(x.par_chunks(ROWS * c_in)).for_each(|(pairs, x)| {
             for (pairs, x) in pairs.chunks_exact_mut(n_pairs).zip(x.chunks_exact(c_in)) {
                 self.kernels.to_pairs(x, pairs);
             }
         });
+        let out = self.product_of_pairs(&pairs, n);
+        buffer::put(pairs);
+        out
+    }
+
+    /// `x^T W` on all threads, `[n, c_out]`; `x` `[c_in, n]`.
+    pub(super) fn product_of_columns(&self, x: &[f32], n: usize) -> Vec<f32> {
+        let n_pairs = self.packed.c_in;
+        let mut pairs = buffer::take(n * n_pairs);
+        pairs.par_chunks_mut(BLOCK * n_pairs).enumerate().for_each(|(block, pairs)| {
+            self.kernels.turn(x, n, block * BLOCK, pairs);
+        });
+        let out = self.product_of_pairs(&pairs, n);
+        buffer::put(pairs);
+        out
+    }
+
+    fn product_of_pairs(&self, pairs: &[f32], n: usize) -> Vec<f32> {
+        let (n_pairs, c_out) = (self.packed.c_in, self.packed.c_out_filled());
         let apply = |pairs: &[f32], n: usize, out: &mut [f32]| {
             let shape = Product::dense(n, n_pairs, n_pairs, c_out);
             self.kernels.linear_rows(shape, pairs, &self.packed.values, out);
         };
-        let out = self.packed.product_by(&apply, &pairs, n, n_pairs);
-        buffer::put(pairs);
-        out
+        self.packed.product_by(&apply, pairs, n, n_pairs)
     }
+}
+
+impl Drop for Pairs {
+    fn drop(&mut self) {
+        buffer::put(std::mem::take(&mut self.packed.values));
+    }
+}
+
+/// Room for a matrix of pairs; output channels that fill up the last block are zeros.
+fn blocks(c_out: usize, n_pairs: usize) -> Vec<f32> {
+    let filled = c_out.next_multiple_of(BLOCK);
+    let mut values = buffer::take(filled * n_pairs);
+    if filled > c_out {
+        values[(filled - BLOCK) * n_pairs..].fill(0.0);
+    }
+    values
 }
 
 #[cfg(test)]

@@ -284,6 +284,7 @@ pub(crate) struct Kernels {
 pub(crate) struct PairKernels {
     to_pairs: unsafe fn(&[f32], &mut [f32]),
     pair_up: unsafe fn(&[f32], &[f32], &mut [f32]),
+    turn: unsafe fn(&[f32], usize, usize, &mut [f32]),
     linear_rows: LinearRows,
 }
 
@@ -557,6 +558,15 @@ impl PairKernels {
         unsafe { (self.pair_up)(first, second, pairs) }
     }
 
+    /// Pairs along the columns of `x` `[n, c]`, turned: `[columns, n / 2]` of the columns from `first` on. The partner of an odd
+    /// last row is 0.
+    pub(crate) fn turn(&self, x: &[f32], c: usize, first: usize, pairs: &mut [f32]) {
+        check_rows(x.len(), c);
+        let n_pairs = (x.len() / c).div_ceil(2);
+        assert!(pairs.len().is_multiple_of(n_pairs) && first + pairs.len() / n_pairs <= c);
+        unsafe { (self.turn)(x, c, first, pairs) }
+    }
+
     /// [`Kernels::linear_rows`] of pairs: `pitch` and `c_in` count them.
     pub(crate) fn linear_rows(&self, shape: Product, x: &[f32], weight: &[f32], out: &mut [f32]) {
         check_product(shape, x, weight, out);
@@ -629,7 +639,7 @@ mod avx512_bf16 {
     const TILE_VECTORS: usize = 2;
     const CHANNELS: usize = TILE_VECTORS * LANES;
 
-    pub(super) static KERNELS: PairKernels = PairKernels { to_pairs, pair_up, linear_rows };
+    pub(super) static KERNELS: PairKernels = PairKernels { to_pairs, pair_up, turn, linear_rows };
 
     product_kernels!([target_feature(enable = "avx512f,avx512bf16")], 1 2 3 4 5 6 7 8 9 10 11 12 13 14; _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, multiply_add_pairs);
 
@@ -664,14 +674,81 @@ mod avx512_bf16 {
             let mask = first(pairs.len() - i);
             // SAFETY: the mask keeps every access inside the slices, which are equally long.
             unsafe {
-                let rounded = |x: &[f32]| {
-                    let x = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x.as_ptr().add(i)));
-                    _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(x))
-                };
-                let pair = _mm512_or_si512(rounded(low), _mm512_slli_epi32::<16>(rounded(high)));
-                _mm512_mask_storeu_ps(pairs.as_mut_ptr().add(i), mask, _mm512_castsi512_ps(pair));
+                let low = _mm512_maskz_loadu_ps(mask, low.as_ptr().add(i));
+                let high = _mm512_maskz_loadu_ps(mask, high.as_ptr().add(i));
+                let pair = _mm512_castsi512_ps(lane_by_lane(low, high));
+                _mm512_mask_storeu_ps(pairs.as_mut_ptr().add(i), mask, pair);
             }
         }
+    }
+
+    /// A pair of each lane's two values.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn lane_by_lane(low: __m512, high: __m512) -> __m512i {
+        // SAFETY: both are 256 bits.
+        let [low, high] =
+            [low, high].map(|x| unsafe { transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x)) });
+        _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(high)))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn turn(x: &[f32], c: usize, first_column: usize, pairs: &mut [f32]) {
+        let n = x.len() / c;
+        let n_pairs = n.div_ceil(2);
+        let n_columns = pairs.len() / n_pairs;
+        for column in (0..n_columns).step_by(LANES) {
+            let columns = first(n_columns - column);
+            for pair in (0..n_pairs).step_by(LANES) {
+                // SAFETY: rows end with `n`, columns and pairs at the masks.
+                unsafe {
+                    let row = |t: usize| {
+                        let columns = if t < n { columns } else { 0 };
+                        _mm512_maskz_loadu_ps(columns, x.as_ptr().wrapping_add(t * c + first_column + column))
+                    };
+                    let mut block = [_mm512_setzero_si512(); LANES];
+                    for (i, rows) in block.iter_mut().enumerate() {
+                        *rows = lane_by_lane(row(2 * (pair + i)), row(2 * (pair + i) + 1));
+                    }
+                    let turned = transposed(block);
+                    for (i, turned) in turned.into_iter().enumerate().take(n_columns - column) {
+                        let out = pairs.as_mut_ptr().add((column + i) * n_pairs + pair);
+                        _mm512_mask_storeu_ps(out, first(n_pairs - pair), _mm512_castsi512_ps(turned));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lane `j` of vector `i` becomes lane `i` of vector `j`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn transposed(x: [__m512i; LANES]) -> [__m512i; LANES] {
+        let mut twos = x;
+        for i in (0..LANES).step_by(2) {
+            twos[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+            twos[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+        }
+        // A quarter of vector `i + j` has column `4 q + j` of rows `i` to `i + 3`, where it is the quarter `q`.
+        let mut fours = twos;
+        for i in (0..LANES).step_by(4) {
+            fours[i] = _mm512_unpacklo_epi64(twos[i], twos[i + 2]);
+            fours[i + 1] = _mm512_unpackhi_epi64(twos[i], twos[i + 2]);
+            fours[i + 2] = _mm512_unpacklo_epi64(twos[i + 1], twos[i + 3]);
+            fours[i + 3] = _mm512_unpackhi_epi64(twos[i + 1], twos[i + 3]);
+        }
+        let mut out = fours;
+        for j in 0..4 {
+            // Quarters 0 and 2 of two vectors, and 1 and 3.
+            let even = |a, b| _mm512_shuffle_i32x4::<0x88>(a, b);
+            let odd = |a, b| _mm512_shuffle_i32x4::<0xDD>(a, b);
+            let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
+            let (upper, lower) = (even(a, b), even(c, d));
+            (out[j], out[8 + j]) = (even(upper, lower), odd(upper, lower));
+            let (upper, lower) = (odd(a, b), odd(c, d));
+            (out[4 + j], out[12 + j]) = (even(upper, lower), odd(upper, lower));
+        }
+        out
     }
 }
 
