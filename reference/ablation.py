@@ -35,6 +35,8 @@ RUNS = {
     "short": ([SHORT], "both together for 10 epochs in place of 24; the runs below change this one"),
     "larger-steps": ([SHORT, "model.encoder_learning_rate=3e-5", "model.layer_decay=1.0"], "the encoder at a higher rate, all blocks alike"),
     "wide-speed": ([SHORT, "augment.speed=0.2"], "faster and slower by up to 20 %: voices of men and women come closer"),
+    "noisier": ([SHORT, "augment.noise_share=0.3", "augment.babble_share=0.3", "augment.noise_snr_db=[0.0, 30.0]"],
+                "more and louder noise, and the babble of others"),
     "mixup": ([SHORT, "augment.mixup_alpha=0.2"], "with mixup"),
     "no-masks": ([SHORT, "augment.time_masks=0", "augment.frequency_masks=0"], "no SpecAugment"),
     "hard-labels": ([SHORT, "training.label_smoothing=0", "training.vote_share=0"], "targets are the actors' intention alone"),

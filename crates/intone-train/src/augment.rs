@@ -1,6 +1,8 @@
 //! Augmentation of training clips: pure functions of the input and a random generator, first on the audio, then on the
 //! network's input.
 
+use std::ops::RangeInclusive;
+
 use intone::audio::{Audio, SampleRate};
 use intone::features::{FrontEnd, Style};
 use rand::{Rng, RngExt};
@@ -8,10 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::in_range;
 use crate::error::Result;
+use crate::mixing::{add_noise, add_voice, decibels};
 use crate::random::{beta, normal};
 
 /// The fastest and the slowest that a clip is made is this far from its own speed.
 const MAX_SPEED: f64 = 0.5;
+
+/// Voices in a babble.
+const BABBLING: RangeInclusive<usize> = 3..=8;
 
 /// How much to augment. Zero switches an ingredient off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,7 +29,10 @@ pub struct AugmentConfig {
     pub gain_db: f64,
     /// The share of clips that noise is added to: white, or darker by a random one-pole filter.
     pub noise_share: f64,
-    /// The least and the most that such a clip is louder than its noise, dB.
+    /// The share of clips that the babble of three to eight other training clips is added to.
+    #[serde(default)]
+    pub babble_share: f64,
+    /// The least and the most that such clips are louder than their noise or babble, dB.
     pub noise_snr_db: [f64; 2],
     /// Number of masks over time (Park et al. 2019, SpecAugment).
     pub time_masks: usize,
@@ -47,6 +56,7 @@ impl AugmentConfig {
             speed: 0.0,
             gain_db: 0.0,
             noise_share: 0.0,
+            babble_share: 0.0,
             noise_snr_db: [10.0, 40.0],
             time_masks: 0,
             time_mask_frames: 0,
@@ -59,7 +69,7 @@ impl AugmentConfig {
 
     /// Whether the audio is changed, so that features cannot be computed beforehand.
     pub fn changes_audio(&self) -> bool {
-        self.speed > 0.0 || self.gain_db > 0.0 || self.noise_share > 0.0
+        self.speed > 0.0 || self.gain_db > 0.0 || self.noise_share > 0.0 || self.babble_share > 0.0
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -69,6 +79,7 @@ impl AugmentConfig {
         let gain = self.gain_db;
         in_range("augment.gain_db", gain, (0.0..=60.0).contains(&gain), "0 to 60")?;
         unit("augment.noise_share", self.noise_share)?;
+        unit("augment.babble_share", self.babble_share)?;
         let [least, most] = self.noise_snr_db;
         let ordered = (-60.0..=most).contains(&least) && most <= 120.0;
         let given = format!("[{least}, {most}]");
@@ -83,13 +94,14 @@ impl AugmentConfig {
     }
 }
 
-/// Speed, gain and noise on one clip.
+/// Speed, gain, noise and babble on one clip. `voices` are those that babble; without any there is none.
 ///
 /// # Errors
 /// None for rates that audio has.
 pub fn augment_audio(
     samples: &[f32],
     sample_rate: SampleRate,
+    voices: &[Vec<f32>],
     config: &AugmentConfig,
     rng: &mut impl Rng,
 ) -> Result<Vec<f32>> {
@@ -98,9 +110,20 @@ pub fn augment_audio(
         let gain = decibels(rng.random_range(-config.gain_db..=config.gain_db));
         samples.iter_mut().for_each(|x| *x *= gain);
     }
+    let [least, most] = config.noise_snr_db;
     if rng.random_bool(config.noise_share) {
-        let [least, most] = config.noise_snr_db;
-        add_coloured_noise(&mut samples, rng.random_range(least..=most), rng);
+        let snr_db = rng.random_range(least..=most);
+        let noise = coloured_noise(samples.len(), rng);
+        add_noise(&mut samples, &noise, snr_db);
+    }
+    // Where there is none, the generator is left alone.
+    if config.babble_share > 0.0 && !voices.is_empty() && rng.random_bool(config.babble_share) {
+        let snr_db = rng.random_range(least..=most);
+        let mut babble = vec![0.0; samples.len()];
+        for _ in 0..rng.random_range(BABBLING) {
+            add_voice(&mut babble, &voices[rng.random_range(0..voices.len())], rng);
+        }
+        add_noise(&mut samples, &babble, snr_db);
     }
     Ok(samples)
 }
@@ -122,24 +145,15 @@ fn at_another_speed(
     Ok(audio.samples().to_vec())
 }
 
-/// Adds noise whose power is `snr_db` below that of the signal.
-fn add_coloured_noise(samples: &mut [f32], snr_db: f64, rng: &mut impl Rng) {
+/// Noise that is white, or darker.
+fn coloured_noise(n: usize, rng: &mut impl Rng) -> Vec<f32> {
     let memory = rng.random_range(0.0..0.95f32);
     let mut last = 0.0;
     let mut next = || {
         last = memory * last + normal(rng);
         last
     };
-    let noise: Vec<f32> = samples.iter().map(|_| next()).collect();
-    let power = |x: &[f32]| x.iter().map(|x| f64::from(x * x)).sum::<f64>();
-    let wanted = (power(samples) / power(&noise).max(f64::MIN_POSITIVE)).sqrt() as f32;
-    let gain = wanted * decibels(-snr_db);
-    samples.iter_mut().zip(noise).for_each(|(x, noise)| *x += gain * noise);
-}
-
-/// The factor of amplitude that is this many decibels.
-fn decibels(db: f64) -> f32 {
-    10f64.powf(db / 20.0) as f32
+    (0..n).map(|_| next()).collect()
 }
 
 /// Masks and noise on one window `[n_mels, n_frames]`, row-major, as [`intone::features::Frames::window`] gives it.
@@ -227,8 +241,20 @@ mod tests {
         (0..n).map(|i| 0.2 * (i as f32 * 0.3).sin()).collect()
     }
 
+    /// Another sound, shorter than the tone.
+    fn voice() -> Vec<f32> {
+        (0..7_000).map(|i| 0.5 * (i as f32 * 0.11).sin()).collect()
+    }
+
     fn heard(config: &AugmentConfig, draw: u64) -> Vec<f32> {
-        augment_audio(&tone(16_000), RATE, config, &mut stream(1, Purpose::Augment, draw, 0)).unwrap()
+        augment_audio(
+            &tone(16_000),
+            RATE,
+            &[voice(), Vec::new()],
+            config,
+            &mut stream(1, Purpose::Augment, draw, 0),
+        )
+        .unwrap()
     }
 
     fn power(samples: &[f32]) -> f64 {
@@ -262,17 +288,22 @@ mod tests {
         assert!((-6.1..-5.0).contains(&least) && (5.0..6.1).contains(&most), "{least} {most}");
 
         let noisy = AugmentConfig { noise_share: 0.5, noise_snr_db: [10.0, 20.0], ..off() };
-        let mut n_noisy = 0;
-        for draw in 0..200 {
-            let noise: Vec<f32> = heard(&noisy, draw).iter().zip(tone(16_000)).map(|(a, b)| a - b).collect();
-            if power(&noise) > 0.0 {
-                n_noisy += 1;
-                let snr_db = 10.0 * (power(&tone(16_000)) / power(&noise)).log10();
-                assert!((9.9..20.1).contains(&snr_db), "{snr_db}");
+        let babbling = AugmentConfig { babble_share: 0.5, ..noisy.clone() };
+        for config in [&noisy, &AugmentConfig { noise_share: 0.0, ..babbling }] {
+            let mut n_noisy = 0;
+            for draw in 0..200 {
+                let noise: Vec<f32> =
+                    heard(config, draw).iter().zip(tone(16_000)).map(|(a, b)| a - b).collect();
+                if power(&noise) > 0.0 {
+                    n_noisy += 1;
+                    let snr_db = 10.0 * (power(&tone(16_000)) / power(&noise)).log10();
+                    assert!((9.9..20.1).contains(&snr_db), "{snr_db}");
+                }
             }
+            assert!((75..125).contains(&n_noisy), "{n_noisy} of 200");
         }
-        assert!((75..125).contains(&n_noisy), "{n_noisy} of 200");
-        let silence = augment_audio(&[0.0; 100], RATE, &noisy, &mut stream(1, Purpose::Augment, 0, 0));
+        let silence =
+            augment_audio(&[0.0; 100], RATE, &[voice()], &noisy, &mut stream(1, Purpose::Augment, 0, 0));
         assert_eq!(silence.unwrap(), [0.0; 100]);
     }
 

@@ -229,6 +229,7 @@ impl Config {
                 speed: 0.1,
                 gain_db: 6.0,
                 noise_share: 0.2,
+                babble_share: 0.0,
                 noise_snr_db: [10.0, 40.0],
                 time_masks: 1,
                 time_mask_frames: 30,

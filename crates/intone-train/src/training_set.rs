@@ -176,7 +176,7 @@ impl TrainingSet {
                 Sounds::Frames(frames) => self.cut(&frames[clip], &mut rng)?,
                 Sounds::Audio(audio) => {
                     let rate = SampleRate(self.config.front_end.sample_rate_hz);
-                    let samples = augment_audio(&audio[clip], rate, &self.config.augment, &mut rng)?;
+                    let samples = augment_audio(&audio[clip], rate, audio, &self.config.augment, &mut rng)?;
                     self.cut(&self.extractor.frames(&samples), &mut rng)?
                 }
             };

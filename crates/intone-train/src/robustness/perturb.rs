@@ -5,6 +5,7 @@ use rand::{Rng, RngExt};
 
 use super::{audio, codec, spectrum, stretch};
 use crate::error::Result;
+use crate::mixing::{add_noise, add_voice, decibels, power};
 use crate::random::normal;
 
 /// Voices in a babble.
@@ -182,23 +183,14 @@ impl Perturbation {
     }
 }
 
-/// The factor of amplitude that is this many decibels.
-fn decibels(db: f64) -> f32 {
-    10f64.powf(db / 20.0) as f32
-}
-
-fn power(samples: &[f32]) -> f64 {
-    samples.iter().map(|x| f64::from(*x).powi(2)).sum()
-}
-
 /// The signal with noise, `snr_db` of power below it.
 fn mixed(samples: &[f32], noise: &[f32], snr_db: f64) -> Vec<f32> {
-    let gain =
-        (power(samples) / power(noise).max(f64::MIN_POSITIVE)).sqrt().min(1e6) as f32 * decibels(-snr_db);
-    samples.iter().zip(noise).map(|(x, noise)| x + gain * noise).collect()
+    let mut mixed = samples.to_vec();
+    add_noise(&mut mixed, noise, snr_db);
+    mixed
 }
 
-/// Other voices at once, each from anywhere in it and repeated where it is too short.
+/// Other voices at once.
 fn babble(n: usize, rate: SampleRate, others: &[&Audio], rng: &mut impl Rng) -> Result<Vec<f32>> {
     let mut sum = vec![0.0; n];
     if others.is_empty() {
@@ -206,12 +198,7 @@ fn babble(n: usize, rate: SampleRate, others: &[&Audio], rng: &mut impl Rng) -> 
     }
     for _ in 0..N_VOICES {
         let voice = others[rng.random_range(0..others.len())].resample(rate)?;
-        let samples = voice.samples();
-        let loudness = (power(samples) / samples.len() as f64).sqrt().max(1e-9) as f32;
-        let start = rng.random_range(0..samples.len());
-        for (x, voice) in sum.iter_mut().zip(samples.iter().cycle().skip(start)) {
-            *x += voice / loudness;
-        }
+        add_voice(&mut sum, voice.samples(), rng);
     }
     Ok(sum)
 }
