@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::linear::Packed;
-use super::simd::{BLOCK, kernels};
+use super::simd::{BLOCK, Turned, kernels};
 
 /// The shape of a layer's attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +120,8 @@ impl<'a> Head<'a> {
     fn new(heads: Heads, qkv: &'a [f32], head: usize) -> Head<'a> {
         let (width, pitch, scale) = (heads.width(), 3 * heads.c, heads.scale());
         let first = head * width;
-        let rows = qkv.chunks_exact(pitch);
-        let q = rows.flat_map(|row| row[first..first + width].iter().map(|q| q * scale)).collect();
+        let mut q = Vec::with_capacity(qkv.len() / pitch * width);
+        qkv.chunks_exact(pitch).for_each(|row| q.extend(row[first..first + width].iter().map(|q| q * scale)));
         let (k, v) = (&qkv[heads.c + first..], &qkv[2 * heads.c + first..]);
         Head { first, width, n: qkv.len() / pitch, pitch, k, v, q, scale }
     }
@@ -156,9 +156,9 @@ impl<'a> Head<'a> {
     /// From the gradient of all heads `[n, c]` to those by queries, keys and values, `[n, width filled up]` each.
     fn backward(&self, d_out: &[f32]) -> [Vec<f32>; 3] {
         let c = d_out.len() / self.n;
-        let rows = d_out.chunks_exact(c);
-        let d_out: Vec<f32> =
-            rows.flat_map(|row| &row[self.first..self.first + self.width]).copied().collect();
+        let own = self.first..self.first + self.width;
+        let rows: Vec<&[f32]> = d_out.chunks_exact(c).map(|row| &row[own.clone()]).collect();
+        let d_out = rows.concat();
         SCRATCH.with_borrow_mut(|Scratch { probabilities, gradient, transposed }| {
             self.probabilities(probabilities);
             let times = |x: &[f32], matrix: &Packed| {
@@ -183,15 +183,7 @@ impl<'a> Head<'a> {
     fn transpose(&self, x: &[f32], out: &mut Vec<f32>) {
         let pitch = self.n_filled();
         out.resize(self.n * pitch, 0.0);
-        for rows in (0..self.n).step_by(BLOCK) {
-            for columns in (0..self.n).step_by(BLOCK) {
-                for y in rows..(rows + BLOCK).min(self.n) {
-                    for x_at in columns..(columns + BLOCK).min(self.n) {
-                        out[x_at * pitch + y] = x[y * pitch + x_at];
-                    }
-                }
-            }
-        }
+        kernels().transpose(Turned { n: self.n, c: self.n, pitch, pitch_out: pitch }, x, out);
     }
 }
 

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::simd::{BLOCK, PairKernels, Product, buffer, kernels, pair_kernels};
+use super::simd::{BLOCK, PairKernels, Product, Turned, buffer, kernels, pair_kernels};
 
 mod bf16;
 mod int8;
@@ -86,7 +86,11 @@ impl Packed {
     /// The same from `c_out` rows that begin `pitch` apart.
     pub(crate) fn from_strided_rows(x: &[f32], c_out: usize, pitch: usize, c_in: usize) -> Packed {
         let mut packed = Packed::zeros(c_out, c_in);
-        x.chunks(pitch).take(c_out).enumerate().for_each(|(o, row)| packed.put_row(o, &row[..c_in]));
+        for (block, values) in packed.values.chunks_exact_mut(c_in * BLOCK).enumerate() {
+            let n = BLOCK.min(c_out - block * BLOCK);
+            let shape = Turned { n, c: c_in, pitch, pitch_out: BLOCK };
+            kernels().transpose(shape, &x[block * BLOCK * pitch..], values);
+        }
         packed
     }
 
@@ -244,13 +248,8 @@ pub(crate) fn grad_by_weight(grad: &[f32], x: &[f32], n: usize, precision: Produ
 fn transposed(x: &[f32], n: usize, c: usize) -> Vec<f32> {
     let mut out = buffer::take(x.len());
     out.par_chunks_mut(BLOCK * n).enumerate().for_each(|(block, out)| {
-        for rows in (0..n).step_by(BLOCK) {
-            for (column, out) in out.chunks_exact_mut(n).enumerate() {
-                for (t, out) in (rows..).zip(&mut out[rows..(rows + BLOCK).min(n)]) {
-                    *out = x[t * c + block * BLOCK + column];
-                }
-            }
-        }
+        let shape = Turned { n, c: out.len() / n, pitch: c, pitch_out: n };
+        kernels().transpose(shape, &x[block * BLOCK..], out);
     });
     out
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Packed;
-use crate::nn::simd::{BLOCK, PairKernels, Product, buffer};
+use crate::nn::simd::{self, BLOCK, PairKernels, Product, Turned, buffer};
 
 /// A matrix of pairs along its input channels, `[c_out / 32, c_in / 2, 32]`.
 #[derive(Debug)]
@@ -19,11 +19,14 @@ impl Pairs {
         let mut values = blocks(c_out, n_pairs);
         values.par_chunks_mut(n_pairs * BLOCK).zip(weight.par_chunks(c_in * BLOCK)).for_each(
             |(block, rows)| {
-                let mut pairs = vec![0.0; n_pairs];
-                for (o, row) in rows.chunks_exact(c_in).enumerate() {
-                    kernels.to_pairs(row, &mut pairs);
-                    block[o..].iter_mut().step_by(BLOCK).zip(&pairs).for_each(|(to, pair)| *to = *pair);
+                let n = rows.len() / c_in;
+                let mut pairs = buffer::take(n * n_pairs);
+                for (row, pairs) in rows.chunks_exact(c_in).zip(pairs.chunks_exact_mut(n_pairs)) {
+                    kernels.to_pairs(row, pairs);
                 }
+                let shape = Turned { n, c: n_pairs, pitch: n_pairs, pitch_out: BLOCK };
+                simd::kernels().transpose(shape, &pairs, block);
+                buffer::put(pairs);
             },
         );
         Pairs { packed: Packed { c_in: n_pairs, c_out, values }, kernels }

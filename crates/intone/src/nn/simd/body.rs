@@ -4,7 +4,8 @@
 ///
 /// Expects in scope: `Vector`, a vector of `LANES` floats; `TILE`, the most pixels of a convolution's register tile;
 /// `TILE_VECTORS`, the vectors of output channels in it; `GRAD_TILE`, the input channels of the weight
-/// gradient's tile. The tile widths `1..=TILE` are listed, because each is compiled on its own.
+/// gradient's tile. The tile widths `1..=TILE` are listed, because each is compiled on its own. And `transpose`, which every
+/// instruction set does in its own way.
 macro_rules! kernels {
     ([$attr:meta], $name:literal, $($tile:literal)+; $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $mul:ident, $max:ident) => {
         use super::{Affine, BLOCK, Dropout, Kernels, Lot, NormGrad, Place, Product, Rows, TILE_IN, TILE_OUT, TILE_POSITIONS, TileKernels};
@@ -25,6 +26,7 @@ macro_rules! kernels {
             pool_rows,
             pool_grad_sums,
             pool_grad_apply,
+            transpose,
             dot,
             dot_int8,
             linear_rows,

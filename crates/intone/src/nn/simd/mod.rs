@@ -228,6 +228,28 @@ impl Affine {
     }
 }
 
+/// `n` rows of `c` values that begin `pitch` apart, to be `c` rows of `n` values that begin `pitch_out` apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turned {
+    pub(crate) n: usize,
+    pub(crate) c: usize,
+    pub(crate) pitch: usize,
+    pub(crate) pitch_out: usize,
+}
+
+/// Rows to columns, a square after the other, so that no cache line is fetched twice.
+fn transpose_by_squares(Turned { n, c, pitch, pitch_out }: Turned, x: &[f32], out: &mut [f32]) {
+    for rows in (0..n).step_by(BLOCK) {
+        for columns in (0..c).step_by(BLOCK) {
+            for row in rows..(rows + BLOCK).min(n) {
+                for column in columns..(columns + BLOCK).min(c) {
+                    out[column * pitch_out + row] = x[row * pitch + column];
+                }
+            }
+        }
+    }
+}
+
 type ConvRows = unsafe fn(Rows, &[f32], &[f32], &mut [f32]);
 type WeightGrad = unsafe fn(Rows, &[f32], &[f32], &mut [f32]);
 type WinogradGrad = unsafe fn(Rows, &[f32], &[f32], &mut [f32], &mut [f32]);
@@ -238,6 +260,7 @@ type NormGradApply = unsafe fn(&[f32], &NormGrad, &mut [f32]);
 type PoolRows = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &mut [f32]);
 type PoolGradSums = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &[f32], &mut [f32], &mut [f32]);
 type PoolGradApply = unsafe fn(&[f32], usize, &Affine, Dropout, u32, &[f32], &NormGrad, &mut [f32]);
+type Transpose = unsafe fn(Turned, &[f32], &mut [f32]);
 type Dot = unsafe fn(&[f32], &[f32]) -> f32;
 type DotInt8 = unsafe fn(&[f32], [&[i8]; 4]) -> [f32; 4];
 type LinearRows = unsafe fn(Product, &[f32], &[f32], &mut [f32]);
@@ -265,6 +288,7 @@ pub(crate) struct Kernels {
     pool_rows: PoolRows,
     pool_grad_sums: PoolGradSums,
     pool_grad_apply: PoolGradApply,
+    transpose: Transpose,
     dot: Dot,
     dot_int8: DotInt8,
     linear_rows: LinearRows,
@@ -535,6 +559,14 @@ impl Kernels {
         unsafe { (self.softmax_rows)(x, pitch, n) }
     }
 
+    /// Rows to columns.
+    pub(crate) fn transpose(&self, shape: Turned, x: &[f32], out: &mut [f32]) {
+        let Turned { n, c, pitch, pitch_out } = shape;
+        assert!(n > 0 && c > 0 && c <= pitch && n <= pitch_out);
+        assert!(x.len() >= (n - 1) * pitch + c && out.len() >= (c - 1) * pitch_out + n);
+        unsafe { (self.transpose)(shape, x, out) }
+    }
+
     /// The way back of [`Kernels::softmax_rows`] from its answer `p`, in place.
     pub(crate) fn softmax_grad_rows(&self, p: &[f32], grad: &mut [f32], pitch: usize, n: usize) {
         check_rows(p.len(), pitch);
@@ -618,12 +650,69 @@ fn first(n: usize) -> std::arch::x86_64::__mmask16 {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
+
+    use super::Turned;
+
     type Vector = __m512;
     const LANES: usize = 16;
     /// 14 pixels x 2 vectors = 28 of 32 registers.
     const TILE: usize = 14;
     const TILE_VECTORS: usize = 2;
     const GRAD_TILE: usize = 8;
+    /// Lane `j` of vector `i` becomes lane `i` of vector `j`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn transposed(x: [__m512i; LANES]) -> [__m512i; LANES] {
+        let mut twos = x;
+        for i in (0..LANES).step_by(2) {
+            twos[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+            twos[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+        }
+        // A quarter of vector `i + j` has column `4 q + j` of rows `i` to `i + 3`, where it is the quarter `q`.
+        let mut fours = twos;
+        for i in (0..LANES).step_by(4) {
+            fours[i] = _mm512_unpacklo_epi64(twos[i], twos[i + 2]);
+            fours[i + 1] = _mm512_unpackhi_epi64(twos[i], twos[i + 2]);
+            fours[i + 2] = _mm512_unpacklo_epi64(twos[i + 1], twos[i + 3]);
+            fours[i + 3] = _mm512_unpackhi_epi64(twos[i + 1], twos[i + 3]);
+        }
+        let mut out = fours;
+        for j in 0..4 {
+            // Quarters 0 and 2 of two vectors, and 1 and 3.
+            let even = |a, b| _mm512_shuffle_i32x4::<0x88>(a, b);
+            let odd = |a, b| _mm512_shuffle_i32x4::<0xDD>(a, b);
+            let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
+            let (upper, lower) = (even(a, b), even(c, d));
+            (out[j], out[8 + j]) = (even(upper, lower), odd(upper, lower));
+            let (upper, lower) = (odd(a, b), odd(c, d));
+            (out[4 + j], out[12 + j]) = (even(upper, lower), odd(upper, lower));
+        }
+        out
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn transpose(shape: Turned, x: &[f32], out: &mut [f32]) {
+        let Turned { n, c, pitch, pitch_out } = shape;
+        for column in (0..c).step_by(LANES) {
+            let columns = super::first(c - column);
+            for row in (0..n).step_by(LANES) {
+                let rows = super::first(n - row);
+                // SAFETY: rows end with `n`, columns with `c`, at the masks.
+                unsafe {
+                    let mut block = [_mm512_setzero_si512(); LANES];
+                    for (i, vector) in block.iter_mut().enumerate().take(n - row) {
+                        let input = x.as_ptr().add((row + i) * pitch + column);
+                        *vector = _mm512_castps_si512(_mm512_maskz_loadu_ps(columns, input));
+                    }
+                    for (i, vector) in transposed(block).into_iter().enumerate().take(c - column) {
+                        let output = out.as_mut_ptr().add((column + i) * pitch_out + row);
+                        _mm512_mask_storeu_ps(output, rows, _mm512_castsi512_ps(vector));
+                    }
+                }
+            }
+        }
+    }
+
     kernels!([target_feature(enable = "avx512f,fma")], "avx512", 1 2 3 4 5 6 7 8 9 10 11 12 13 14; _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_max_ps);
 }
 
@@ -632,6 +721,7 @@ mod avx512_bf16 {
     use std::arch::x86_64::*;
     use std::mem::transmute;
 
+    use super::avx512::transposed;
     use super::{BLOCK, PairKernels, Product, first};
 
     const LANES: usize = 16;
@@ -719,37 +809,6 @@ mod avx512_bf16 {
             }
         }
     }
-
-    /// Lane `j` of vector `i` becomes lane `i` of vector `j`.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn transposed(x: [__m512i; LANES]) -> [__m512i; LANES] {
-        let mut twos = x;
-        for i in (0..LANES).step_by(2) {
-            twos[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-            twos[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-        }
-        // A quarter of vector `i + j` has column `4 q + j` of rows `i` to `i + 3`, where it is the quarter `q`.
-        let mut fours = twos;
-        for i in (0..LANES).step_by(4) {
-            fours[i] = _mm512_unpacklo_epi64(twos[i], twos[i + 2]);
-            fours[i + 1] = _mm512_unpackhi_epi64(twos[i], twos[i + 2]);
-            fours[i + 2] = _mm512_unpacklo_epi64(twos[i + 1], twos[i + 3]);
-            fours[i + 3] = _mm512_unpackhi_epi64(twos[i + 1], twos[i + 3]);
-        }
-        let mut out = fours;
-        for j in 0..4 {
-            // Quarters 0 and 2 of two vectors, and 1 and 3.
-            let even = |a, b| _mm512_shuffle_i32x4::<0x88>(a, b);
-            let odd = |a, b| _mm512_shuffle_i32x4::<0xDD>(a, b);
-            let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
-            let (upper, lower) = (even(a, b), even(c, d));
-            (out[j], out[8 + j]) = (even(upper, lower), odd(upper, lower));
-            let (upper, lower) = (odd(a, b), odd(c, d));
-            (out[4 + j], out[12 + j]) = (even(upper, lower), odd(upper, lower));
-        }
-        out
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -761,6 +820,7 @@ mod avx2 {
     const TILE: usize = 6;
     const TILE_VECTORS: usize = 2;
     const GRAD_TILE: usize = 4;
+    use super::transpose_by_squares as transpose;
     kernels!([target_feature(enable = "avx2,fma")], "avx2", 1 2 3 4 5 6; _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_max_ps);
 }
 
@@ -807,6 +867,7 @@ mod portable {
     fn max(a: Vector, b: Vector) -> Vector {
         std::array::from_fn(|i| a[i].max(b[i]))
     }
+    use super::transpose_by_squares as transpose;
     kernels!([inline], "portable", 1 2 3; zero, splat, load, store, multiply_add, add, sub, multiply, max);
 }
 

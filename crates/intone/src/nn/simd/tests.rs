@@ -313,6 +313,26 @@ fn products_of_rows_with_a_matrix() {
 }
 
 #[test]
+fn rows_become_columns() {
+    for (n, c) in [(1, 1), (3, 17), (16, 16), (33, 40), (100, 5), (5, 100)] {
+        let shape = Turned { n, c, pitch: c + 3, pitch_out: n + 2 };
+        let x = noise((n - 1) * shape.pitch + c, 1);
+        let mut want = vec![7.0; (c - 1) * shape.pitch_out + n];
+        for row in 0..n {
+            for column in 0..c {
+                want[column * shape.pitch_out + row] = x[row * shape.pitch + column];
+            }
+        }
+        for kernels in available() {
+            // What lies between the rows stays.
+            let mut out = vec![7.0; want.len()];
+            kernels.transpose(shape, &x, &mut out);
+            assert_eq!(out, want, "{} {shape:?}", kernels.name);
+        }
+    }
+}
+
+#[test]
 fn gelu_over_its_whole_range_and_its_slope() {
     // Rows of an odd length, and values far outside of where the function bends.
     let c = 37;
