@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import pathlib
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -116,6 +117,14 @@ less than two points between single runs are noise. The test speakers were not l
 
 | run | what it asks | settings | accuracy | UAR | ECE | best epoch |
 |---|---|---|---|---|---|---|""", *(line for line in rows.values() if line)]
+    seeds = [json.loads(path.read_text())["scores"] for path in sorted(RECORDS.glob("recipe*.json"))]
+    if len(seeds) > 1:
+        spread = ", ".join(
+            f"{figure} {statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+            for figure, key in (("accuracy", "accuracy"), ("UAR", "uar"))
+            if (values := [100 * scores[f"validation_{key}"] for scores in seeds])
+        )
+        lines += ["", f"The recipe's {len(seeds)} seeds, mean and standard deviation: {spread}."]
     missing = [name for name, line in rows.items() if not line]
     if missing:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
