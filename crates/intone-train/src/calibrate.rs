@@ -1,13 +1,19 @@
 //! Confidences that mean something: the temperature of the softmax (Guo et al. 2017), and the confidence below which an
 //! answer is called uncertain. Both are fitted on clips that were not learned from.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use intone::model::meta::{MAX_TEMPERATURE, MIN_TEMPERATURE};
 
+use crate::bootstrap::Bootstrap;
 use crate::evaluate::{Prediction, cross_entropy, pooled};
 use crate::training_set::N_CLASSES;
 
 /// Of the answers that are not called uncertain, at least this share is to be right.
 pub const WANTED_ACCURACY: f64 = 0.8;
+
+/// How sure that is to be of speakers who were not among those it was fitted on: the share of the bootstrap's resamples.
+pub const WANTED_CERTAINTY: f64 = 0.95;
 
 /// Steps of the search: each makes the interval 0.62 times as long, so that the last is shorter than 1e-6.
 const N_STEPS: usize = 40;
@@ -41,21 +47,33 @@ pub fn fit_temperature(predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES
 }
 
 /// The confidence below which answers are to be called uncertain, so that as many as possible of these clips are answered
-/// and at least [`WANTED_ACCURACY`] of those answers are right: 0 where all may be answered, 1 where none.
-pub fn fit_uncertain_below(predictions: &[Prediction]) -> f32 {
-    let mut ranking: Vec<(f32, bool)> =
-        predictions.iter().map(|p| (p.confidence(), p.answer() == p.truth.index())).collect();
+/// and at least [`WANTED_ACCURACY`] of those answers are right, also of most other speakers: in [`WANTED_CERTAINTY`] of the
+/// resamples of the speakers. 0 where all may be answered, 1 where none. A single speaker says nothing of others; then only
+/// the clips themselves count.
+pub fn fit_uncertain_below(predictions: &[Prediction], seed: u64) -> f32 {
+    let numbers: BTreeSet<&str> = predictions.iter().map(|p| &*p.speaker).collect();
+    let numbers: BTreeMap<&str, usize> = numbers.into_iter().zip(0..).collect();
+    let mut ranking: Vec<(f32, usize, bool)> = predictions
+        .iter()
+        .map(|p| (p.confidence(), numbers[&*p.speaker], p.answer() == p.truth.index()))
+        .collect();
     ranking.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut n_right = 0;
-    let mut n_kept = 0;
-    for (i, &(confidence, right)) in ranking.iter().enumerate() {
-        n_right += usize::from(right);
-        // Equally confident answers are kept or not as one.
-        let last_of_its_kind = ranking.get(i + 1).is_none_or(|next| next.0 < confidence);
-        if last_of_its_kind && n_right as f64 >= WANTED_ACCURACY * (i + 1) as f64 {
-            n_kept = i + 1;
+    // Equally confident answers are kept or not as one.
+    let ends_here = |i: usize| ranking.get(i + 1).is_none_or(|next| next.0 < ranking[i].0);
+    let mut n_good = vec![0usize; ranking.len()];
+    let bootstrap = Bootstrap::new(numbers.len(), seed);
+    for times in bootstrap.resamples() {
+        let (mut n_right, mut n_kept) = (0.0, 0.0);
+        for (&(_, speaker, right), n_good) in ranking.iter().zip(&mut n_good) {
+            let times = f64::from(times[speaker]);
+            n_kept += times;
+            n_right += if right { times } else { 0.0 };
+            *n_good += usize::from(n_kept > 0.0 && n_right >= WANTED_ACCURACY * n_kept);
         }
     }
+    let enough = WANTED_CERTAINTY * bootstrap.resamples().len() as f64;
+    let n_kept =
+        (0..ranking.len()).rfind(|&i| ends_here(i) && n_good[i] as f64 >= enough).map_or(0, |i| i + 1);
     match (n_kept, ranking.get(n_kept)) {
         (_, None) => 0.0,
         (0, _) => 1.0,
@@ -135,10 +153,31 @@ mod tests {
         };
         let mut predictions: Vec<_> = (0..50).map(|i| sure(0.9, i % 10 != 0)).collect();
         predictions.extend((0..50).map(|i| sure(0.5, i % 2 == 0)));
-        let threshold = fit_uncertain_below(&predictions);
+        let threshold = fit_uncertain_below(&predictions, 1);
         assert!((threshold - 0.7).abs() < 1e-6, "{threshold}");
-        assert_eq!(fit_uncertain_below(&predictions[..50]), 0.0);
-        assert_eq!(fit_uncertain_below(&predictions[50..]), 1.0);
-        assert_eq!(fit_uncertain_below(&[]), 0.0);
+        assert_eq!(fit_uncertain_below(&predictions[..50], 1), 0.0);
+        assert_eq!(fit_uncertain_below(&predictions[50..], 1), 1.0);
+        assert_eq!(fit_uncertain_below(&[], 1), 0.0);
+    }
+
+    #[test]
+    fn speakers_who_differ_ask_for_more_confidence() {
+        let clip = |speaker: usize, p: f32, right: bool| {
+            let rest = (1.0 - p) / 5.0;
+            let speaker = format!("c/{speaker}");
+            Prediction { speaker, ..prediction(usize::from(!right), [p, rest, rest, rest, rest, rest]) }
+        };
+        // Sure answers are right, of all speakers. Of the others 70 % are right of each speaker, or all of seven speakers and
+        // none of three: 85 % of all clips, either way.
+        let with_others_of = |share_right: &dyn Fn(usize) -> usize| {
+            let of = |speaker: usize| {
+                let sure = (0..10).map(move |_| clip(speaker, 0.9, true));
+                sure.chain((0..10).map(move |i| (i, speaker)).map(|(i, s)| clip(s, 0.5, i < share_right(s))))
+            };
+            (0..10).flat_map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(fit_uncertain_below(&with_others_of(&|_| 7), 1), 0.0);
+        let threshold = fit_uncertain_below(&with_others_of(&|speaker| if speaker < 3 { 0 } else { 10 }), 1);
+        assert!((threshold - 0.7).abs() < 1e-6, "{threshold}");
     }
 }

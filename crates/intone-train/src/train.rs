@@ -385,7 +385,7 @@ impl<'a> Run<'a> {
         let temperature = fit_temperature(&predictions(clips, &logits, 1.0), &logits);
         let calibrated = predictions(clips, &logits, temperature);
         file.meta.temperature = temperature;
-        file.meta.uncertain_below = fit_uncertain_below(&calibrated);
+        file.meta.uncertain_below = fit_uncertain_below(&calibrated, self.config.seed);
         let validation = self.note(&mut file, Part::Validation, &calibrated)?;
         write_predictions(&calibrated, &self.out.join("validation.csv"))?;
         let test = if self.split.test().is_empty() || !options.test {
