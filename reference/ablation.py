@@ -60,6 +60,14 @@ def train(name, data, out):
     subprocess.run(command, cwd=ROOT, check=True)
 
 
+def value_of(setting):
+    """As the program reads it: a value of TOML, or else a word."""
+    try:
+        return tomllib.loads(f"x = {setting}")["x"]
+    except tomllib.TOMLDecodeError:
+        return setting
+
+
 def record(name, folder):
     """What a run says of itself, kept; nothing for a run that is not finished."""
     model, finished = folder / "best.safetensors", False
@@ -80,7 +88,7 @@ def record(name, folder):
         table = config
         for part in key.split("."):
             table = table.get(part, {})
-        if str(table).lower() != value and str(table) != str(tomllib.loads(f"x = {value}")["x"]):
+        if table != value_of(value):
             sys.exit(f"{folder}: expected a run with {setting}, got {key} = {table}")
     kept = {key: provenance[key] for key in ("created", "commit", "config", "split_hash", "scores")}
     RECORDS.mkdir(exist_ok=True)
