@@ -49,6 +49,8 @@ RUNS = {
     "upper-half": ([SHORT, "model.frozen_blocks=2"], "the lower half stays as published"),
     "one-rate": ([SHORT, "model.layer_decay=1.0"], "the same step size for all blocks"),
     "three-blocks": ([SHORT, "model.n_blocks=3"], "without the last block"),
+    "each-layer": ([SHORT, "model.n_blocks=3", "model.pooled_layers=[1, 2, 3]"],
+                   "without the last block; the others are pooled one by one, not their weighted sum"),
     "single-precision": ([SHORT, "model.products=f32"], "matrix products in single precision"),
 }
 

@@ -54,11 +54,14 @@ def encoder(x):
         x = F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4)).transpose(1, 2).flatten(2)
         x = layers[-1] + linear(x, f"{attention}.out")
         layers.append(x + linear(F.gelu(linear(norm(x, mlp), f"{mlp}.up")), f"{mlp}.down"))
-    x = sum(weight * F.layer_norm(layer, layer.shape[2:]) for weight, layer in zip(t["mix"].softmax(0), layers))
-    share = linear(linear(x, "pooling.hidden").tanh(), "pooling.score").softmax(1)
-    mean = (share * x).sum(1)
-    deviation = ((share * (x - mean[:, None]) ** 2).sum(1) + 1e-5).sqrt()
-    x = (torch.cat([mean, deviation], 1) - t["pooling.mean"]) * t["pooling.scale"]
+    layers = [F.layer_norm(layer, layer.shape[2:]) for layer in layers]
+    mixed = sum(weight * layer for weight, layer in zip(t["mix"].softmax(0), layers))
+    share = linear(linear(mixed, "pooling.hidden").tanh(), "pooling.score").softmax(1)
+    pooled = []
+    for x in [layers[i] for i in config.get("pooled_layers", [])] or [mixed]:
+        mean = (share * x).sum(1)
+        pooled += [mean, ((share * (x - mean[:, None]) ** 2).sum(1) + 1e-5).sqrt()]
+    x = (torch.cat(pooled, 1) - t["pooling.mean"]) * t["pooling.scale"]
     for i in range(len(config["dense"])):
         x = F.gelu(linear(x, f"dense.{i}"))
     return linear(x, "output")

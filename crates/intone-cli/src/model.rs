@@ -236,9 +236,15 @@ fn text(info: &Info, style: Style) -> String {
             );
             let dense = encoder.dense.iter().map(ToString::to_string);
             let dense: Vec<_> = dense.chain([encoder.n_classes.to_string()]).collect();
+            let pooled: Vec<_> = encoder.pooled_layers.iter().map(ToString::to_string).collect();
+            let pooled = match &pooled[..] {
+                [] => "the weighted sum of all layers".to_owned(),
+                [one] => format!("layer {one}"),
+                _ => format!("each of the layers {}", pooled.join(", ")),
+            };
             page.line(
                 "pooling",
-                &format!("mean and standard deviation, weighted by {} units", encoder.pooling),
+                &format!("mean and standard deviation of {pooled}, weighted by {} units", encoder.pooling),
             );
             page.line("dense", &dense.join(", "));
         }

@@ -72,6 +72,9 @@ pub struct EncoderModel {
     pub n_blocks: usize,
     /// Units of the small network that weighs the rows.
     pub pooling: usize,
+    /// The layers that are pooled, each by itself: 0 is the input of the first block, `n` the output of the `n`th. None: the
+    /// weighted sum of all of them, as one.
+    pub pooled_layers: Vec<usize>,
     /// Widths of the hidden dense layers behind the pooling.
     pub dense: Vec<usize>,
     /// Probability of dropping a unit before each dense layer.
@@ -200,6 +203,7 @@ impl Config {
                 hidden,
                 n_blocks,
                 pooling,
+                pooled_layers: Vec::new(),
                 dense,
                 dropout: 0.3,
                 frozen_epochs: 8,
@@ -297,6 +301,7 @@ impl Config {
                 hidden: model.hidden,
                 n_blocks: model.n_blocks,
                 pooling: model.pooling,
+                pooled_layers: model.pooled_layers.clone(),
                 dense: model.dense.clone(),
                 n_classes,
             }),

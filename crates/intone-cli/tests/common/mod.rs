@@ -205,8 +205,14 @@ pub(crate) fn small_chain() -> ModelFile {
 
 /// Whisper's front end, and a small encoder with arbitrary weights.
 pub(crate) fn small_encoder() -> ModelFile {
-    let config =
-        EncoderConfig { width: 32, n_heads: 2, hidden: 64, dense: vec![16], ..EncoderConfig::tiny(1) };
+    let config = EncoderConfig {
+        width: 32,
+        n_heads: 2,
+        hidden: 64,
+        pooled_layers: vec![0, 1],
+        dense: vec![16],
+        ..EncoderConfig::tiny(1)
+    };
     let mut random = Random(2);
     let network =
         EncoderNetwork::init(&config, BTreeMap::new(), &Device::flex(), &mut || 2.0 * random.next());

@@ -1,9 +1,10 @@
 //! Whisper's encoder (Radford et al. 2022) under a head that answers with emotions.
 //!
 //! Two convolutions over time, the second of which halves the number of frames; sinusoidal positions; pre-norm Transformer
-//! blocks. Above them a softmax-weighted sum of the layers' outputs, each layer-normalised without parameters (as SUPERB
-//! does; Yang et al. 2021); attentive statistics pooling (Okabe et al. 2018): mean and standard deviation over time,
-//! weighted by a small network, and standardised over the training set; and a multi-layer perceptron.
+//! blocks. Above them attentive statistics pooling (Okabe et al. 2018): mean and standard deviation over time, weighted by a
+//! small network that sees the softmax-weighted sum of the layers' outputs, each layer-normalised without parameters (as SUPERB
+//! does; Yang et al. 2021); either of this sum or of several layers one by one; standardised over the training set; and a
+//! multi-layer perceptron.
 //!
 //! Only a clip's own frames are encoded, and positions begin at 0: Whisper's filling up to 30 s is left out.
 
@@ -58,9 +59,9 @@ pub(crate) fn tensors(config: &EncoderConfig) -> Vec<(String, Vec<usize>)> {
     put("pooling.hidden.weight", &[pooling, c]);
     put("pooling.hidden.bias", &[pooling]);
     put("pooling.score.weight", &[1, pooling]);
-    put(POOLED_MEAN, &[2 * c]);
-    put(POOLED_SCALE, &[2 * c]);
-    let mut n_in = 2 * c;
+    let mut n_in = config.n_pooled();
+    put(POOLED_MEAN, &[n_in]);
+    put(POOLED_SCALE, &[n_in]);
     for (i, &n) in config.dense.iter().enumerate() {
         put(&format!("dense.{i}.weight"), &[n, n_in]);
         put(&format!("dense.{i}.bias"), &[n]);
@@ -238,6 +239,8 @@ pub(super) struct Encoder {
     mix: Vec<f32>,
     pooling_hidden: Linear,
     pooling_score: Vec<f32>,
+    /// Layers that are pooled one by one; none: their sum.
+    pooled_layers: Vec<usize>,
     pooled_mean: Vec<f32>,
     pooled_scale: Vec<f32>,
     dense: Vec<Linear>,
@@ -267,9 +270,9 @@ impl Encoder {
         let mix = softmax(&weights.take("mix", &[n_blocks + 1])?);
         let pooling_hidden = Linear::take(&mut weights, "pooling.hidden", pooling, c)?;
         let pooling_score = weights.take("pooling.score.weight", &[1, pooling])?;
-        let pooled_mean = weights.take(POOLED_MEAN, &[2 * c])?;
-        let pooled_scale = weights.take(POOLED_SCALE, &[2 * c])?;
-        let mut n_in = 2 * c;
+        let mut n_in = config.n_pooled();
+        let pooled_mean = weights.take(POOLED_MEAN, &[n_in])?;
+        let pooled_scale = weights.take(POOLED_SCALE, &[n_in])?;
         let mut dense = Vec::with_capacity(config.dense.len());
         for (i, &n) in config.dense.iter().enumerate() {
             dense.push(Linear::take(&mut weights, &format!("dense.{i}"), n, n_in)?);
@@ -288,6 +291,7 @@ impl Encoder {
             mix,
             pooling_hidden,
             pooling_score,
+            pooled_layers: config.pooled_layers.clone(),
             pooled_mean,
             pooled_scale,
             dense,
@@ -297,10 +301,10 @@ impl Encoder {
 
     /// Values of an embedding.
     pub(super) fn n_embedding(&self) -> usize {
-        2 * self.heads.c
+        self.pooled_mean.len()
     }
 
-    /// Embeddings `[n, 2 c]` to logits `[n, n_classes]`.
+    /// Embeddings `[n, n_embedding]` to logits `[n, n_classes]`.
     pub(super) fn classify(&self, embeddings: &[f32], n: usize) -> Vec<f32> {
         let mut x = embeddings.to_vec();
         for layer in &self.dense {
@@ -309,14 +313,17 @@ impl Encoder {
         self.output.apply(&x, n)
     }
 
-    /// Windows `[n, n_mels, n_frames]` to what is pooled of each, `[n, 2 c]`: means, then standard deviations, both
-    /// standardised.
+    /// Windows `[n, n_mels, n_frames]` to what is pooled of each, `[n, n_embedding]`: means, then standard deviations, of one
+    /// layer after the other, all standardised.
     pub(super) fn embed(&self, windows: &[f32], n: usize) -> Vec<f32> {
         let c = self.heads.c;
-        let mut mixed = Vec::new();
+        let (mut mixed, mut layers) = (Vec::new(), Vec::new());
         self.normalised_layers(windows, n, &mut |layer, x| {
             mixed.resize(x.len(), 0.0);
-            mixed.iter_mut().zip(x).for_each(|(sum, x)| *sum += self.mix[layer] * x);
+            mixed.iter_mut().zip(&x).for_each(|(sum, x)| *sum += self.mix[layer] * x);
+            if self.pooled_layers.contains(&layer) {
+                layers.push(x);
+            }
         });
         let n_rows = mixed.len() / c;
         let hidden = self.pooling_hidden.apply(&mixed, n_rows);
@@ -324,8 +331,16 @@ impl Encoder {
             hidden.iter().zip(&self.pooling_score).map(|(h, weight)| h.tanh() * weight).sum()
         };
         let scores: Vec<f32> = hidden.chunks_exact(self.pooling_score.len()).map(score).collect();
-        let mut pooled = pooling::forward(&mixed, &scores, c, &vec![n_rows / n; n]);
-        for clip in pooled.chunks_exact_mut(2 * c) {
+        let lengths = vec![n_rows / n; n];
+        if layers.is_empty() {
+            layers.push(mixed);
+        }
+        let pooled_layers: Vec<_> =
+            layers.iter().map(|x| pooling::forward(x, &scores, c, &lengths)).collect();
+        let of_clip =
+            |clip: usize| pooled_layers.iter().flat_map(move |pooled| &pooled[clip * 2 * c..][..2 * c]);
+        let mut pooled: Vec<f32> = (0..n).flat_map(of_clip).copied().collect();
+        for clip in pooled.chunks_exact_mut(self.n_embedding()) {
             let standard = self.pooled_mean.iter().zip(&self.pooled_scale);
             clip.iter_mut().zip(standard).for_each(|(x, (mean, scale))| *x = (*x - mean) * scale);
         }
@@ -333,9 +348,9 @@ impl Encoder {
     }
 
     /// As [`layers`](Encoder::layers), each row layer-normalised without parameters.
-    fn normalised_layers(&self, windows: &[f32], n: usize, visit: &mut dyn FnMut(usize, &[f32])) {
+    fn normalised_layers(&self, windows: &[f32], n: usize, visit: &mut dyn FnMut(usize, Vec<f32>)) {
         let unit = Norm { gamma: vec![1.0; self.heads.c], beta: vec![0.0; self.heads.c] };
-        self.layers(windows, n, &mut |layer, x| visit(layer, &unit.apply(x)));
+        self.layers(windows, n, &mut |layer, x| visit(layer, unit.apply(x)));
     }
 
     /// Calls `visit` with the input of the first block and the output of every block, `[n * rows, c]`.

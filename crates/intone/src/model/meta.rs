@@ -225,6 +225,10 @@ pub struct EncoderConfig {
     pub n_blocks: usize,
     /// Units of the small network that weighs the rows.
     pub pooling: usize,
+    /// The layers that are pooled, each by itself: 0 is the input of the first block, `n` the output of the `n`th. None: the
+    /// weighted sum of all of them, as one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pooled_layers: Vec<usize>,
     /// Widths of the hidden dense layers behind the pooling.
     pub dense: Vec<usize>,
     /// Number of outputs.
@@ -242,9 +246,15 @@ impl EncoderConfig {
             hidden: 1_536,
             n_blocks,
             pooling: 64,
+            pooled_layers: Vec::new(),
             dense: vec![192],
             n_classes: 6,
         }
+    }
+
+    /// Values that are pooled of a window: its embedding.
+    pub fn n_pooled(&self) -> usize {
+        2 * self.width * self.pooled_layers.len().max(1)
     }
 
     pub(super) fn validate(&self) -> Result<(), ModelError> {
@@ -259,6 +269,11 @@ impl EncoderConfig {
         same("hidden modulo 32", 0, self.hidden % 32)?;
         within("n_blocks", self.n_blocks, 1, MAX_LAYERS)?;
         within("pooling", self.pooling, 1, MAX_WIDTH)?;
+        within("number of pooled layers", self.pooled_layers.len(), 0, self.n_blocks + 1)?;
+        for (i, &layer) in self.pooled_layers.iter().enumerate() {
+            let least = i.checked_sub(1).map_or(0, |before| self.pooled_layers[before] + 1);
+            within("pooled_layers, rising", layer, least, self.n_blocks)?;
+        }
         within("number of dense layers", self.dense.len(), 0, MAX_LAYERS)?;
         for &n in &self.dense {
             within("dense", n, 1, MAX_WIDTH)?;

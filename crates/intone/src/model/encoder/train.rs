@@ -172,10 +172,10 @@ impl EncoderNetwork {
         let pooling_hidden = linear(&mut weights, "pooling.hidden", pooling, c)?;
         let score = weights.take("pooling.score.weight", &[1, pooling])?;
         let pooling_score = parameter(score, [1, pooling], device);
-        let statistics = |data| parameter(data, [2 * c], device).set_require_grad(false);
-        let pooled_mean = statistics(weights.take(POOLED_MEAN, &[2 * c])?);
-        let pooled_scale = statistics(weights.take(POOLED_SCALE, &[2 * c])?);
-        let mut n_in = 2 * c;
+        let mut n_in = config.n_pooled();
+        let statistics = |data| parameter(data, [n_in], device).set_require_grad(false);
+        let pooled_mean = statistics(weights.take(POOLED_MEAN, &[n_in])?);
+        let pooled_scale = statistics(weights.take(POOLED_SCALE, &[n_in])?);
         let mut dense = Vec::with_capacity(config.dense.len());
         for (i, &n) in config.dense.iter().enumerate() {
             dense.push(linear(&mut weights, &format!("dense.{i}"), n, n_in)?);
@@ -235,8 +235,8 @@ impl EncoderNetwork {
         dropout_rate: f64,
         seed: u64,
     ) -> Tensor<2> {
-        let (rows, lengths) = self.encode(config, batch, precision);
-        self.head(rows, &lengths, dropout_rate, seed)
+        let (layers, lengths) = self.encode(config, batch, precision);
+        self.head(config, layers, &lengths, dropout_rate, seed)
     }
 
     /// As [`forward`](EncoderNetwork::forward), but from what the frozen encoder said of the clips: only the head has
@@ -248,21 +248,21 @@ impl EncoderNetwork {
         dropout_rate: f64,
         seed: u64,
     ) -> Tensor<2> {
-        let (mixed, lengths) = self.mix_frozen(config, clips);
-        self.head(mixed, &lengths, dropout_rate, seed)
+        let (layers, lengths) = self.thaw(config, clips);
+        self.head(config, layers, &lengths, dropout_rate, seed)
     }
 
     /// Takes the statistics that what is pooled is standardised with from these clips.
     pub fn standardise(&mut self, config: &EncoderConfig, clips: &[FrozenClip]) {
         /// Clips that are pooled together.
         const BATCH: usize = 64;
-        let n_pooled = 2 * config.width;
+        let n_pooled = config.n_pooled();
         let mut sums = vec![(0.0f64, 0.0f64); n_pooled];
         // Nothing goes back through these passes: with gradients in mind, all they compute would be kept.
         let network = self.valid();
         for clips in clips.chunks(BATCH) {
-            let (mixed, lengths) = network.mix_frozen(config, &clips.iter().collect::<Vec<_>>());
-            let pooled = values(network.pool(mixed, &lengths));
+            let (layers, lengths) = network.thaw(config, &clips.iter().collect::<Vec<_>>());
+            let pooled = values(network.pool(config, layers, &lengths));
             for clip in pooled.chunks_exact(n_pooled) {
                 for ((sum, square), x) in sums.iter_mut().zip(clip) {
                     *sum += f64::from(*x);
@@ -280,30 +280,31 @@ impl EncoderNetwork {
         (self.pooled_mean, self.pooled_scale) = (statistics(mean), statistics(scale));
     }
 
-    fn mix_frozen(&self, config: &EncoderConfig, clips: &[&FrozenClip]) -> (Tensor<2>, Vec<usize>) {
+    /// What the frozen encoder said of these clips: every layer's rows, and the rows of each clip.
+    fn thaw(&self, config: &EncoderConfig, clips: &[&FrozenClip]) -> (Vec<Tensor<2>>, Vec<usize>) {
         let (c, n_layers, device) = (config.width, config.n_blocks + 1, self.mix.val().device());
         let lengths: Vec<usize> = clips.iter().map(|clip| clip.0.len() / n_layers / c).collect();
         let n_rows: usize = lengths.iter().sum();
-        let mut layers = vec![0.0; n_layers * n_rows * c];
-        for (layer, mut out) in layers.chunks_exact_mut(n_rows * c).enumerate() {
+        let rows_of_layer = |layer: usize| {
+            let mut rows = vec![0.0; n_rows * c];
+            let mut out = &mut rows[..];
             for (clip, &n) in clips.iter().zip(&lengths) {
                 let (of_clip, rest) = out.split_at_mut(n * c);
                 clip.0[layer * n * c..][..n * c].convert_to_f32_slice(of_clip);
                 out = rest;
             }
-        }
-        let layers = Tensor::<2>::from_data(TensorData::new(layers, [n_layers, n_rows * c]), &device);
-        let mix = softmax(self.mix.val(), 0).reshape([1, n_layers]);
-        (mix.matmul(layers).reshape([n_rows, c]), lengths)
+            Tensor::<2>::from_data(TensorData::new(rows, [n_rows, c]), &device)
+        };
+        ((0..n_layers).map(rows_of_layer).collect(), lengths)
     }
 
-    /// What the head sees: the weighted sum of the layers' outputs, and the rows of each clip.
+    /// What the head sees: the rows of every layer, layer-normalised without parameters, and the rows of each clip.
     fn encode(
         &self,
         config: &EncoderConfig,
         batch: &ClipBatch,
         precision: ProductPrecision,
-    ) -> (Tensor<2>, Vec<usize>) {
+    ) -> (Vec<Tensor<2>>, Vec<usize>) {
         let (c, device) = (config.width, self.mix.val().device());
         let n_frames: usize = batch.lengths.iter().sum();
         let shape = [n_frames, 3 * config.n_mels];
@@ -316,22 +317,24 @@ impl EncoderNetwork {
         let n_rows: usize = lengths.iter().sum();
         let mut x = x + Tensor::<2>::from_data(TensorData::new(places, [n_rows, c]), &device);
 
-        let mix = softmax(self.mix.val(), 0);
         let unit = LayerGain { gamma: Tensor::ones([c], &device), beta: Tensor::zeros([c], &device) };
-        let share = |layer: usize, x: &Tensor<2>| {
-            let weight = mix.clone().slice(layer..layer + 1).reshape([1, 1]);
-            layer_norm(x.clone(), unit.clone()) * weight
-        };
-        let mut mixed = share(0, &x);
-        for (i, block) in self.blocks.iter().enumerate() {
+        let mut layers = vec![layer_norm(x.clone(), unit.clone())];
+        for block in &self.blocks {
             x = block.forward(x, config.n_heads, &lengths, precision);
-            mixed = mixed + share(i + 1, &x);
+            layers.push(layer_norm(x.clone(), unit.clone()));
         }
-        (mixed, lengths)
+        (layers, lengths)
     }
 
-    fn head(&self, rows: Tensor<2>, lengths: &[usize], dropout_rate: f64, seed: u64) -> Tensor<2> {
-        let pooled = self.pool(rows, lengths);
+    fn head(
+        &self,
+        config: &EncoderConfig,
+        layers: Vec<Tensor<2>>,
+        lengths: &[usize],
+        dropout_rate: f64,
+        seed: u64,
+    ) -> Tensor<2> {
+        let pooled = self.pool(config, layers, lengths);
         let mut x = (pooled - self.pooled_mean.val().unsqueeze()) * self.pooled_scale.val().unsqueeze();
         for (i, dense) in self.dense.iter().enumerate() {
             x = dropout(x, dropout_rate, mix_seed(seed, i as u64));
@@ -341,11 +344,22 @@ impl EncoderNetwork {
         self.output.apply(x, ProductPrecision::F32)
     }
 
-    fn pool(&self, rows: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+    /// What is pooled of each clip, `[n, n_pooled]`.
+    fn pool(&self, config: &EncoderConfig, layers: Vec<Tensor<2>>, lengths: &[usize]) -> Tensor<2> {
         let single = ProductPrecision::F32;
-        let hidden = tanh(self.pooling_hidden.apply(rows.clone(), single));
+        let mix = softmax(self.mix.val(), 0);
+        let weighted = layers.iter().enumerate().map(|(layer, x)| {
+            let weight = mix.clone().slice(layer..layer + 1).reshape([1, 1]);
+            x.clone() * weight
+        });
+        let mixed = weighted.reduce(|sum, x| sum + x).expect("the first block's input is a layer");
+        let hidden = tanh(self.pooling_hidden.apply(mixed.clone(), single));
         let scores = linear(hidden, self.pooling_score.val(), single);
-        pool(rows, scores, lengths)
+        if config.pooled_layers.is_empty() {
+            return pool(mixed, scores, lengths);
+        }
+        let of_layer = |&layer: &usize| pool(layers[layer].clone(), scores.clone(), lengths);
+        Tensor::cat(config.pooled_layers.iter().map(of_layer).collect(), 1)
     }
 
     /// Calls `update` with every parameter that has a gradient, by the name it has in the model file.
@@ -390,7 +404,7 @@ impl FrozenEncoder {
         self.0.normalised_layers(window, 1, &mut |_, rows| {
             let first = clip.len();
             clip.resize(first + rows.len(), f16::ZERO);
-            clip[first..].convert_from_f32_slice(rows);
+            clip[first..].convert_from_f32_slice(&rows);
         });
         FrozenClip(clip)
     }
@@ -454,9 +468,15 @@ mod tests {
             hidden: 64,
             n_blocks: 2,
             pooling: 5,
+            pooled_layers: Vec::new(),
             dense: vec![12],
             n_classes: 3,
         }
+    }
+
+    /// The sum of the layers pooled, and some of them one by one.
+    fn small_ones() -> [EncoderConfig; 2] {
+        [small(), EncoderConfig { pooled_layers: vec![0, 2], ..small() }]
     }
 
     /// A network with lively biases too.
@@ -476,86 +496,90 @@ mod tests {
 
     #[test]
     fn inference_is_the_trained_network() {
-        let config = small();
-        let device = Device::flex().autodiff();
-        let network = network(&config, &device);
-        let mut draw = noise(5);
-        let windows: Vec<Vec<f32>> =
-            [40, 1, 17, 2].iter().map(|n| (0..config.n_mels * n).map(|_| draw()).collect()).collect();
-        let batch = ClipBatch::new(windows.iter().map(Vec::as_slice), config.n_mels);
-        assert_eq!((batch.len(), batch.is_empty()), (4, false));
-        let logits = network
-            .forward(&config, &batch, ProductPrecision::F32, 0.0, 0)
-            .into_data()
-            .try_into_vec::<f32>()
-            .unwrap();
-        let model = Model::new(&Architecture::Encoder(config.clone()), network.to_tensors(&config)).unwrap();
-        for (window, logits) in windows.iter().zip(logits.chunks(3)) {
-            let got = model.logits(window, 1).unwrap();
-            for (a, b) in got.iter().zip(logits) {
-                assert!((a - b).abs() < 1e-5, "{got:?} {logits:?}");
+        for config in small_ones() {
+            let device = Device::flex().autodiff();
+            let network = network(&config, &device);
+            let mut draw = noise(5);
+            let windows: Vec<Vec<f32>> =
+                [40, 1, 17, 2].iter().map(|n| (0..config.n_mels * n).map(|_| draw()).collect()).collect();
+            let batch = ClipBatch::new(windows.iter().map(Vec::as_slice), config.n_mels);
+            assert_eq!((batch.len(), batch.is_empty()), (4, false));
+            let logits = network
+                .forward(&config, &batch, ProductPrecision::F32, 0.0, 0)
+                .into_data()
+                .try_into_vec::<f32>()
+                .unwrap();
+            let model =
+                Model::new(&Architecture::Encoder(config.clone()), network.to_tensors(&config)).unwrap();
+            for (window, logits) in windows.iter().zip(logits.chunks(3)) {
+                let got = model.logits(window, 1).unwrap();
+                for (a, b) in got.iter().zip(logits) {
+                    assert!((a - b).abs() < 1e-5, "{got:?} {logits:?}");
+                }
             }
         }
     }
 
     #[test]
     fn a_head_on_frozen_layers_is_the_network_without_its_encoders_gradients() {
-        let config = small();
-        let device = Device::flex().autodiff();
-        let mut network = network(&config, &device);
-        let frozen = FrozenEncoder::new(&config, network.to_tensors(&config)).unwrap();
-        let mut draw = noise(5);
-        let windows: Vec<Vec<f32>> =
-            [40, 1, 17].iter().map(|n| (0..config.n_mels * n).map(|_| draw()).collect()).collect();
-        let batch = ClipBatch::new(windows.iter().map(Vec::as_slice), config.n_mels);
-        let clips: Vec<FrozenClip> = windows.iter().map(|window| frozen.encode(window)).collect();
-        let clips: Vec<&FrozenClip> = clips.iter().collect();
-        let step = |network: &mut EncoderNetwork, logits: Tensor<2>| {
-            let values = logits.clone().into_data().try_into_vec::<f32>().unwrap();
-            let mut moved = BTreeMap::new();
-            let mut gradients = (logits.clone() * logits).sum().backward();
-            network.update(&mut gradients, &config, &mut |parameters| {
-                moved = parameters.iter().map(|p| (p.name.clone(), p.gradient.clone())).collect();
-            });
-            (values, moved)
-        };
-        let whole = network.forward(&config, &batch, ProductPrecision::F32, 0.2, 9);
-        let (expected, all) = step(&mut network, whole);
-        let head = network.forward_frozen(&config, &clips, 0.2, 9);
-        let (actual, head) = step(&mut network, head);
-        let close =
-            |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.01 * b.abs().max(0.3));
-        assert!(close(&actual, &expected), "{actual:?} {expected:?}");
-        assert_eq!(all.len(), tensors(&config).len() - 2);
-        let names: Vec<&str> = head.keys().map(String::as_str).collect();
-        let expected = ["dense.0.bias", "dense.0.weight", "mix", "output.bias", "output.weight"];
-        let pooling = ["pooling.hidden.bias", "pooling.hidden.weight", "pooling.score.weight"];
-        assert_eq!(names, [expected.as_slice(), &pooling].concat());
-        for (name, gradient) in &head {
-            let scale = all[name].iter().fold(0.1f32, |max, g| max.max(g.abs()));
-            assert!(gradient.iter().zip(&all[name]).all(|(a, b)| (a - b).abs() < 0.02 * scale), "{name}");
+        for config in small_ones() {
+            let device = Device::flex().autodiff();
+            let mut network = network(&config, &device);
+            let frozen = FrozenEncoder::new(&config, network.to_tensors(&config)).unwrap();
+            let mut draw = noise(5);
+            let windows: Vec<Vec<f32>> =
+                [40, 1, 17].iter().map(|n| (0..config.n_mels * n).map(|_| draw()).collect()).collect();
+            let batch = ClipBatch::new(windows.iter().map(Vec::as_slice), config.n_mels);
+            let clips: Vec<FrozenClip> = windows.iter().map(|window| frozen.encode(window)).collect();
+            let clips: Vec<&FrozenClip> = clips.iter().collect();
+            let step = |network: &mut EncoderNetwork, logits: Tensor<2>| {
+                let values = logits.clone().into_data().try_into_vec::<f32>().unwrap();
+                let mut moved = BTreeMap::new();
+                let mut gradients = (logits.clone() * logits).sum().backward();
+                network.update(&mut gradients, &config, &mut |parameters| {
+                    moved = parameters.iter().map(|p| (p.name.clone(), p.gradient.clone())).collect();
+                });
+                (values, moved)
+            };
+            let whole = network.forward(&config, &batch, ProductPrecision::F32, 0.2, 9);
+            let (expected, all) = step(&mut network, whole);
+            let head = network.forward_frozen(&config, &clips, 0.2, 9);
+            let (actual, head) = step(&mut network, head);
+            let close =
+                |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.01 * b.abs().max(0.3));
+            assert!(close(&actual, &expected), "{actual:?} {expected:?}");
+            assert_eq!(all.len(), tensors(&config).len() - 2);
+            let names: Vec<&str> = head.keys().map(String::as_str).collect();
+            let expected = ["dense.0.bias", "dense.0.weight", "mix", "output.bias", "output.weight"];
+            let pooling = ["pooling.hidden.bias", "pooling.hidden.weight", "pooling.score.weight"];
+            assert_eq!(names, [expected.as_slice(), &pooling].concat());
+            for (name, gradient) in &head {
+                let scale = all[name].iter().fold(0.1f32, |max, g| max.max(g.abs()));
+                assert!(gradient.iter().zip(&all[name]).all(|(a, b)| (a - b).abs() < 0.02 * scale), "{name}");
+            }
         }
     }
 
     #[test]
     fn what_is_pooled_is_standardised() {
-        let config = small();
-        let device = Device::flex().autodiff();
-        let mut network = network(&config, &device);
-        let tensors = |network: &EncoderNetwork| network.to_tensors(&config);
-        let frozen = FrozenEncoder::new(&config, tensors(&network)).unwrap();
-        let mut draw = noise(5);
-        let windows: Vec<Vec<f32>> =
-            (0..70).map(|i| (0..config.n_mels * (20 + i % 20)).map(|_| draw()).collect()).collect();
-        let clips: Vec<FrozenClip> = windows.iter().map(|window| frozen.encode(window)).collect();
-        network.standardise(&config, &clips);
-        let encoder = Encoder::new(&config, FileWeights::new(tensors(&network))).unwrap();
-        let pooled: Vec<Vec<f32>> = windows.iter().map(|window| encoder.embed(window, 1)).collect();
-        for i in 0..2 * config.width {
-            let mean = pooled.iter().map(|clip| clip[i]).sum::<f32>() / 70.0;
-            let var = pooled.iter().map(|clip| (clip[i] - mean).powi(2)).sum::<f32>() / 70.0;
-            // Half precision lies between the two.
-            assert!(mean.abs() < 0.05 && (var - 1.0).abs() < 0.05, "{i}: mean {mean}, variance {var}");
+        for config in small_ones() {
+            let device = Device::flex().autodiff();
+            let mut network = network(&config, &device);
+            let tensors = |network: &EncoderNetwork| network.to_tensors(&config);
+            let frozen = FrozenEncoder::new(&config, tensors(&network)).unwrap();
+            let mut draw = noise(5);
+            let windows: Vec<Vec<f32>> =
+                (0..70).map(|i| (0..config.n_mels * (20 + i % 20)).map(|_| draw()).collect()).collect();
+            let clips: Vec<FrozenClip> = windows.iter().map(|window| frozen.encode(window)).collect();
+            network.standardise(&config, &clips);
+            let encoder = Encoder::new(&config, FileWeights::new(tensors(&network))).unwrap();
+            let pooled: Vec<Vec<f32>> = windows.iter().map(|window| encoder.embed(window, 1)).collect();
+            for i in 0..config.n_pooled() {
+                let mean = pooled.iter().map(|clip| clip[i]).sum::<f32>() / 70.0;
+                let var = pooled.iter().map(|clip| (clip[i] - mean).powi(2)).sum::<f32>() / 70.0;
+                // Half precision lies between the two.
+                assert!(mean.abs() < 0.05 && (var - 1.0).abs() < 0.05, "{i}: mean {mean}, variance {var}");
+            }
         }
     }
 
@@ -577,18 +601,19 @@ mod tests {
 
     #[test]
     fn tensors_come_back_as_they_went_in() {
-        let config = small();
-        let device = Device::flex().autodiff();
-        let tensors = network(&config, &device).to_tensors(&config);
-        assert_eq!(
-            tensors.values().map(|t| t.data.len()).sum::<usize>(),
-            super::super::n_parameters(&config) + 4 * config.width
-        );
-        let again = EncoderNetwork::from_tensors(&config, tensors.clone(), &device).unwrap();
-        assert_eq!(again.to_tensors(&config), tensors);
-        let mut more = tensors.clone();
-        more.insert("extra".into(), Weights { shape: vec![1], data: vec![0.0] });
-        assert!(EncoderNetwork::from_tensors(&config, more, &device).is_err());
+        for config in small_ones() {
+            let device = Device::flex().autodiff();
+            let tensors = network(&config, &device).to_tensors(&config);
+            assert_eq!(
+                tensors.values().map(|t| t.data.len()).sum::<usize>(),
+                super::super::n_parameters(&config) + 2 * config.n_pooled()
+            );
+            let again = EncoderNetwork::from_tensors(&config, tensors.clone(), &device).unwrap();
+            assert_eq!(again.to_tensors(&config), tensors);
+            let mut more = tensors.clone();
+            more.insert("extra".into(), Weights { shape: vec![1], data: vec![0.0] });
+            assert!(EncoderNetwork::from_tensors(&config, more, &device).is_err());
+        }
     }
 
     #[test]

@@ -15,8 +15,8 @@ pub(super) fn logits(
 ) -> Result<String, ModelError> {
     let mut writer = Writer { graph, config, weights };
     let rows = writer.rows(x)?;
-    let mixed = writer.mixed_layers(rows)?;
-    let pooled = writer.pooled(&mixed)?;
+    let layers = writer.layers(rows)?;
+    let pooled = writer.pooled(&layers)?;
     let logits = writer.head(pooled)?;
     writer.weights.finish()?;
     Ok(logits)
@@ -53,11 +53,10 @@ impl Writer<'_> {
         Ok(graph.node("Add", "rows/placed", &[&rows, &here], vec![]))
     }
 
-    /// The weighted sum of what goes into the first block and what comes out of each, every row normalised.
-    fn mixed_layers(&mut self, mut x: String) -> Result<String, ModelError> {
+    /// What goes into the first block and what comes out of each, every row normalised.
+    fn layers(&mut self, mut x: String) -> Result<Vec<String>, ModelError> {
         let EncoderConfig { width: c, n_blocks, hidden, .. } = *self.config;
-        let mix = softmax(&self.weights.take("mix", &[n_blocks + 1])?);
-        let mut layers = vec![self.weighted(0, &x, mix[0])];
+        let mut layers = vec![self.normed(0, &x)];
         for block in 0..n_blocks {
             let name = |part: &str| format!("blocks.{block}.{part}");
             let normed = self.layer_norm(&name("attention.norm"), &x)?;
@@ -68,18 +67,29 @@ impl Writer<'_> {
             let up = self.gelu(&name("mlp.up"), &up);
             let down = self.linear(&name("mlp.down"), &up, c, hidden)?;
             x = self.graph.node("Add", &name("out"), &[&x, &down], vec![]);
-            layers.push(self.weighted(block + 1, &x, mix[block + 1]));
+            layers.push(self.normed(block + 1, &x));
         }
-        let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
-        Ok(self.graph.node("Sum", "mixed", &layers, vec![]))
+        Ok(layers)
     }
 
-    /// A layer's output, each row normalised and multiplied by the layer's weight.
-    fn weighted(&mut self, layer: usize, x: &str, weight: f32) -> String {
+    /// A layer's output, each row normalised.
+    fn normed(&mut self, layer: usize, x: &str) -> String {
         let c = self.config.width;
-        let scale = self.graph.floats(&format!("mix.{layer}"), &[c], &vec![weight; c]);
+        let scale = self.graph.floats(&format!("layers.{layer}.gamma"), &[c], &vec![1.0; c]);
         let attributes = vec![int("axis", -1), float("epsilon", LAYER_NORM_EPSILON)];
-        self.graph.node("LayerNormalization", &format!("mix.{layer}/normed"), &[x, &scale], attributes)
+        self.graph.node("LayerNormalization", &format!("layers.{layer}/normed"), &[x, &scale], attributes)
+    }
+
+    /// The weighted sum of the layers.
+    fn mixed(&mut self, layers: &[String]) -> Result<String, ModelError> {
+        let mix = softmax(&self.weights.take("mix", &[layers.len()])?);
+        let weighted = layers.iter().zip(mix).enumerate().map(|(layer, (x, weight))| {
+            let weight = self.graph.float(&format!("mix.{layer}"), weight);
+            self.graph.node("Mul", &format!("mix.{layer}/weighted"), &[x, &weight], vec![])
+        });
+        let weighted: Vec<String> = weighted.collect();
+        let weighted: Vec<&str> = weighted.iter().map(String::as_str).collect();
+        Ok(self.graph.node("Sum", "mixed", &weighted, vec![]))
     }
 
     fn attention(&mut self, name: &str, x: &str) -> Result<String, ModelError> {
@@ -109,13 +119,21 @@ impl Writer<'_> {
         self.linear(&format!("{name}.out"), &rows, c, c)
     }
 
-    /// Weighted mean and standard deviation over time, standardised: `[batch, 2 width]`.
-    fn pooled(&mut self, mixed: &str) -> Result<String, ModelError> {
+    /// Weighted means and standard deviations over time, standardised: `[batch, n_pooled]`.
+    fn pooled(&mut self, layers: &[String]) -> Result<String, ModelError> {
         let EncoderConfig { width: c, pooling, .. } = *self.config;
-        let hidden = self.linear("pooling.hidden", mixed, pooling, c)?;
+        let n_pooled = self.config.n_pooled();
+        let mixed = self.mixed(layers)?;
+        let hidden = self.linear("pooling.hidden", &mixed, pooling, c)?;
         let weight = self.weights.take("pooling.score.weight", &[1, pooling])?;
-        let mean = self.weights.take(POOLED_MEAN, &[2 * c])?;
-        let scale = self.weights.take(POOLED_SCALE, &[2 * c])?;
+        let mean = self.weights.take(POOLED_MEAN, &[n_pooled])?;
+        let scale = self.weights.take(POOLED_SCALE, &[n_pooled])?;
+        let pooled: Vec<(String, &str)> = if self.config.pooled_layers.is_empty() {
+            vec![("pooling".to_owned(), &mixed)]
+        } else {
+            let of_layer = |&layer: &usize| (format!("pooling.{layer}"), layers[layer].as_str());
+            self.config.pooled_layers.iter().map(of_layer).collect()
+        };
         let graph = &mut *self.graph;
         let hidden = graph.node("Tanh", "pooling.hidden/tanh", &[&hidden], vec![]);
         let scores = graph.linear("pooling.score", &hidden, &weight, pooling, None);
@@ -125,23 +143,29 @@ impl Writer<'_> {
             let product = graph.node("Mul", &format!("{name}/weighted"), &[&shares, x], vec![]);
             graph.node("ReduceSum", name, &[&product, &time], vec![int("keepdims", keep)])
         };
-        let kept = over_time(graph, "pooling/mean", mixed, 1);
-        let off = graph.node("Sub", "pooling/off", &[mixed, &kept], vec![]);
-        let squares = graph.node("Mul", "pooling/squares", &[&off, &off], vec![]);
-        let var = over_time(graph, "pooling/var", &squares, 0);
         let epsilon = graph.float("pooling.epsilon", POOLING_EPSILON);
-        let var = graph.node("Add", "pooling/positive", &[&var, &epsilon], vec![]);
-        let deviation = graph.node("Sqrt", "pooling/deviation", &[&var], vec![]);
-        let flat = graph.node("Squeeze", "pooling/flat_mean", &[&kept, &time], vec![]);
-        let pooled = graph.node("Concat", "pooling/both", &[&flat, &deviation], vec![int("axis", 1)]);
-        let mean = graph.floats(POOLED_MEAN, &[2 * c], &mean);
-        let scale = graph.floats(POOLED_SCALE, &[2 * c], &scale);
+        let mut statistics = Vec::new();
+        for (name, x) in &pooled {
+            let name = |part: &str| format!("{name}/{part}");
+            let kept = over_time(graph, &name("mean"), x, 1);
+            let off = graph.node("Sub", &name("off"), &[x, &kept], vec![]);
+            let squares = graph.node("Mul", &name("squares"), &[&off, &off], vec![]);
+            let var = over_time(graph, &name("var"), &squares, 0);
+            let var = graph.node("Add", &name("positive"), &[&var, &epsilon], vec![]);
+            let deviation = graph.node("Sqrt", &name("deviation"), &[&var], vec![]);
+            statistics.push(graph.node("Squeeze", &name("flat_mean"), &[&kept, &time], vec![]));
+            statistics.push(deviation);
+        }
+        let statistics: Vec<&str> = statistics.iter().map(String::as_str).collect();
+        let pooled = graph.node("Concat", "pooling/all", &statistics, vec![int("axis", 1)]);
+        let mean = graph.floats(POOLED_MEAN, &[n_pooled], &mean);
+        let scale = graph.floats(POOLED_SCALE, &[n_pooled], &scale);
         let centred = graph.node("Sub", "pooling/centred", &[&pooled, &mean], vec![]);
         Ok(graph.node("Mul", "embedding", &[&centred, &scale], vec![]))
     }
 
     fn head(&mut self, mut x: String) -> Result<String, ModelError> {
-        let mut n_in = 2 * self.config.width;
+        let mut n_in = self.config.n_pooled();
         for (i, &n) in self.config.dense.iter().enumerate() {
             let name = format!("dense.{i}");
             x = self.linear(&name, &x, n, n_in)?;

@@ -35,6 +35,7 @@ fn small_encoder() -> ModelFile {
         width: 32,
         n_heads: 2,
         hidden: 64,
+        pooled_layers: vec![0, 2],
         dense: vec![16],
         n_classes: 3,
         ..EncoderConfig::tiny(2)
