@@ -74,6 +74,7 @@ pub struct EncoderModel {
     pub pooling: usize,
     /// The layers that are pooled, each by itself: 0 is the input of the first block, `n` the output of the `n`th. None: the
     /// weighted sum of all of them, as one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pooled_layers: Vec<usize>,
     /// Widths of the hidden dense layers behind the pooling.
     pub dense: Vec<usize>,
