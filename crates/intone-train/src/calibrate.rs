@@ -102,6 +102,13 @@ mod tests {
         }
     }
 
+    /// A speaker's clip with an answer of this confidence.
+    fn answer(speaker: usize, confidence: f32, right: bool) -> Prediction {
+        let rest = (1.0 - confidence) / 5.0;
+        let speaker = format!("c/{speaker}");
+        Prediction { speaker, ..prediction(usize::from(!right), [confidence, rest, rest, rest, rest, rest]) }
+    }
+
     /// Truths drawn from the probabilities of random logits.
     fn drawn(n: usize) -> (Vec<usize>, Vec<[f32; N_CLASSES]>) {
         let mut rng = stream(1, Purpose::Bootstrap, 0, 0);
@@ -147,12 +154,8 @@ mod tests {
 
     #[test]
     fn enough_of_the_answers_that_remain_are_right() {
-        let sure = |p: f32, right: bool| {
-            let rest = (1.0 - p) / 5.0;
-            prediction(usize::from(!right), [p, rest, rest, rest, rest, rest])
-        };
-        let mut predictions: Vec<_> = (0..50).map(|i| sure(0.9, i % 10 != 0)).collect();
-        predictions.extend((0..50).map(|i| sure(0.5, i % 2 == 0)));
+        let mut predictions: Vec<_> = (0..50).map(|i| answer(0, 0.9, i % 10 != 0)).collect();
+        predictions.extend((0..50).map(|i| answer(0, 0.5, i % 2 == 0)));
         let threshold = fit_uncertain_below(&predictions, 1);
         assert!((threshold - 0.7).abs() < 1e-6, "{threshold}");
         assert_eq!(fit_uncertain_below(&predictions[..50], 1), 0.0);
@@ -162,19 +165,15 @@ mod tests {
 
     #[test]
     fn speakers_who_differ_ask_for_more_confidence() {
-        let clip = |speaker: usize, p: f32, right: bool| {
-            let rest = (1.0 - p) / 5.0;
-            let speaker = format!("c/{speaker}");
-            Prediction { speaker, ..prediction(usize::from(!right), [p, rest, rest, rest, rest, rest]) }
-        };
         // Sure answers are right, of all speakers. Of the others 70 % are right of each speaker, or all of seven speakers and
         // none of three: 85 % of all clips, either way.
-        let with_others_of = |share_right: &dyn Fn(usize) -> usize| {
-            let of = |speaker: usize| {
-                let sure = (0..10).map(move |_| clip(speaker, 0.9, true));
-                sure.chain((0..10).map(move |i| (i, speaker)).map(|(i, s)| clip(s, 0.5, i < share_right(s))))
-            };
-            (0..10).flat_map(of).collect::<Vec<_>>()
+        let with_others_of = |n_right: &dyn Fn(usize) -> usize| {
+            let mut predictions = Vec::new();
+            for speaker in 0..10 {
+                predictions.extend((0..10).map(|_| answer(speaker, 0.9, true)));
+                predictions.extend((0..10).map(|i| answer(speaker, 0.5, i < n_right(speaker))));
+            }
+            predictions
         };
         assert_eq!(fit_uncertain_below(&with_others_of(&|_| 7), 1), 0.0);
         let threshold = fit_uncertain_below(&with_others_of(&|speaker| if speaker < 3 { 0 } else { 10 }), 1);

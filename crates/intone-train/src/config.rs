@@ -509,6 +509,16 @@ mod tests {
             ("[training]\nschedule = 'linear'", vec![], "linear"),
             ("[model]\nname = 'encoder'\nproducts = 'f16'", vec![], "f16"),
             ("[model]\nname = 'encoder'\nfrozen_blocks = 5", vec![], "model.frozen_blocks"),
+            (
+                "[model]\nname = 'encoder'\npooled_layers = [5]",
+                vec![],
+                "pooled_layers: expected 0 to 4, got 5",
+            ),
+            (
+                "[model]\nname = 'encoder'\npooled_layers = [4, 4]",
+                vec![],
+                "expected rising numbers, got [4, 4]",
+            ),
             ("[training]\nvote_share = 1.5", vec![], "training.vote_share"),
             ("[front_end]\nn_fft = 0", vec![], "n_fft"),
             ("seed = ", vec![], "experiment.toml"),

@@ -269,10 +269,12 @@ impl EncoderConfig {
         same("hidden modulo 32", 0, self.hidden % 32)?;
         within("n_blocks", self.n_blocks, 1, MAX_LAYERS)?;
         within("pooling", self.pooling, 1, MAX_WIDTH)?;
-        within("number of pooled layers", self.pooled_layers.len(), 0, self.n_blocks + 1)?;
-        for (i, &layer) in self.pooled_layers.iter().enumerate() {
-            let least = i.checked_sub(1).map_or(0, |before| self.pooled_layers[before] + 1);
-            within("pooled_layers, rising", layer, least, self.n_blocks)?;
+        for &layer in &self.pooled_layers {
+            within("pooled_layers", layer, 0, self.n_blocks)?;
+        }
+        if !self.pooled_layers.is_sorted_by(|a, b| a < b) {
+            let (expected, actual) = ("rising numbers".to_owned(), format!("{:?}", self.pooled_layers));
+            return Err(ModelError::Architecture { what: "pooled_layers", expected, actual });
         }
         within("number of dense layers", self.dense.len(), 0, MAX_LAYERS)?;
         for &n in &self.dense {
