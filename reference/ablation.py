@@ -32,6 +32,8 @@ RUNS = {
     "recipe": ([], "the recipe"),
     "recipe-seed-2": (["seed=2"], "the recipe, another seed"),
     "recipe-seed-3": (["seed=3"], "the recipe, another seed"),
+    "longer-steps": (["model.encoder_learning_rate=4e-5", "model.layer_decay=1.0"],
+                     "the recipe, the encoder at a higher rate, all blocks alike"),
     "frozen": (["model.frozen_epochs=8", "training.max_epochs=8"], "the head alone: the encoder as it was published"),
     "short": ([SHORT], "both together for 10 epochs in place of 24; the runs below change this one"),
     "larger-steps": ([SHORT, "model.encoder_learning_rate=3e-5", "model.layer_decay=1.0"], "the encoder at a higher rate, all blocks alike"),
