@@ -2,18 +2,21 @@
 
     cargo build --release
     python reference/protocols.py --data DIR --out runs/protocols    # trains what is missing; goes on where it was cut
+    python reference/protocols.py --data DIR --out runs/protocols --kept    # the same; folds that are kept are not trained again
     python reference/protocols.py --out runs/protocols --record      # keeps what the finished ones say; writes the table
 
 Names on the command line choose some: `head` (all protocols of that network), `head:emobox`, `encoder:by-speaker/5`. Each is
 `intone cross-validate CONFIG SETTINGS --protocol PROTOCOL`, with `--partial` where the data lack speakers of it. The record of
 each is a file in `docs/results/`; the table in `docs/results.md` is made of all records, also of runs whose folders are gone.
-Needs nothing but Python 3.11.
+Beside it lies a folder with the outcome and the predictions of each fold, also of folds whose cross-validation is not finished:
+of these `--kept` makes the reports again, or goes on, without training. Needs nothing but Python 3.11.
 """
 
 import argparse
 import csv
 import json
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +26,9 @@ INTONE = ROOT / "target/release/intone"
 RECORDS = ROOT / "docs/results"
 PAGE = ROOT / "docs/results.md"
 BEGIN, END = "<!-- protocols: written by reference/protocols.py -->\n", "<!-- end of protocols -->\n"
+
+# What is kept of a fold: that it is done and with what, and its test clips' probabilities.
+OF_FOLD = ("fold.json", "predictions.csv")
 
 # name: (what it is, configuration, settings over it)
 NETWORKS = {
@@ -58,17 +64,31 @@ def chosen(words):
     return [pair for pair in pairs if not words or pair[0] in words or ":".join(pair) in words]
 
 
-def train(network, protocol, data, out):
+def copy_folds(source, target, replace):
+    """What is kept of each finished fold; of those that are there already, too, if they are to be replaced."""
+    for done in sorted(source.glob("fold-*/fold.json")):
+        fold = target / done.parent.name
+        if replace or not (fold / "fold.json").exists():
+            fold.mkdir(parents=True, exist_ok=True)
+            # The file that says that all is there comes last.
+            for name in reversed(OF_FOLD):
+                shutil.copyfile(done.parent / name, fold / name)
+
+
+def train(network, protocol, data, out, kept):
     _, config, settings = NETWORKS[network]
     partial = ["--partial"] if PROTOCOLS[protocol][1] else []
     folder = out / name_of(network, protocol)
+    if kept:
+        copy_folds(RECORDS / name_of(network, protocol), folder, replace=False)
     command = [INTONE, "cross-validate", config, *settings, "--data", *data, "--protocol", protocol, *partial, "--out", folder]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
 def record(network, protocol, out):
-    """What a cross-validation says, without the parts that need its folder; nothing where it is not finished."""
+    """What a cross-validation says, without the parts that need its folder; of one that is not finished, the folds that are."""
     folder = out / name_of(network, protocol)
+    copy_folds(folder, RECORDS / name_of(network, protocol), replace=True)
     if not (folder / "report.json").exists():
         if folder.exists():
             print(f"{name_of(network, protocol)}: not finished", file=sys.stderr)
@@ -79,7 +99,6 @@ def record(network, protocol, out):
     figures = ("n", "n_speakers", "uar", "accuracy", "macro_f1", "ece", "brier", "classes", "confusion", "groups", "speakers", "spread")
     kept = {"network": network, "protocol": protocol, "config": NETWORKS[network][1], "settings": NETWORKS[network][2]}
     kept |= {"folds": folds} | {figure: report[figure] for figure in figures}
-    RECORDS.mkdir(exist_ok=True)
     with open(record_of(network, protocol), "w") as file:
         json.dump(kept, file, indent=1)
         file.write("\n")
@@ -132,6 +151,7 @@ def main():
     parser.add_argument("which", nargs="*", help="network or network:protocol; default: all")
     parser.add_argument("--data", nargs="+", type=pathlib.Path, help="folders with RAVDESS and CREMA-D")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="where the runs lie")
+    parser.add_argument("--kept", action="store_true", help="take the folds that are kept in docs/results as done")
     parser.add_argument("--record", action="store_true", help="keep the records of what is finished, write the table, train nothing")
     args = parser.parse_args()
     pairs, out = chosen(args.which), args.out.resolve()
@@ -143,7 +163,7 @@ def main():
         parser.error("--data is needed to train")
     for network, protocol in pairs:
         print(f"--- {network}, {protocol}", file=sys.stderr)
-        train(network, protocol, [path.resolve() for path in args.data], out)
+        train(network, protocol, [path.resolve() for path in args.data], out, args.kept)
 
 
 if __name__ == "__main__":

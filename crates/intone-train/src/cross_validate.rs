@@ -60,6 +60,8 @@ struct Done {
 /// One fold that is to be run.
 #[derive(Debug)]
 pub struct Planned {
+    /// Its place among the folds of its protocol, from 1 on; those that were left out are counted.
+    pub number: usize,
     /// What splits.
     pub protocol: Protocol,
     /// How it splits the data, with a validation part.
@@ -77,6 +79,17 @@ pub enum FoldProgress<'a> {
     Training(Progress),
     /// A fold is done, now or by an earlier run.
     Done(&'a FoldResult),
+}
+
+/// How a cross-validation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// All folds are done.
+    Finished(Vec<FoldResult>),
+    /// Those that were chosen are done, and these others are not.
+    Missing(Vec<usize>),
+    /// It was told to stop: the same call goes on from there.
+    Interrupted,
 }
 
 /// All folds with their splits, each proven to be speaker-independent before the first of them is trained.
@@ -130,7 +143,8 @@ pub fn plan(
             }
         }
         let config = Config { protocol: protocol.to_string(), ..config.clone() };
-        planned.push(Planned { protocol, split, dir: out.join(format!("fold-{}", index + 1)), config });
+        let number = index + 1;
+        planned.push(Planned { number, protocol, split, dir: out.join(format!("fold-{number}")), config });
     }
     match planned.is_empty() {
         true => Err(Error::Empty(format!("split protocol '{family}': no fold has test clips"))),
@@ -138,30 +152,42 @@ pub fn plan(
     }
 }
 
-/// Trains and tests every fold that is not done yet, and reports on all together. `None` when `stop` was set: the same
-/// call goes on from there.
+/// Trains and tests every fold that is not done yet; of `only` these, where it names some.
+///
+/// Folds do not touch each other's folders, so that several processes can work on folds of one cross-validation.
 ///
 /// # Errors
-/// What [`train`] refuses; a folder that holds a fold of another configuration or of other data.
+/// What [`train`] refuses; a number in `only` that no fold has; a folder that holds a fold of another configuration or of
+/// other data.
 pub fn cross_validate(
     planned: &[Planned],
+    only: &[usize],
     options: &RunOptions,
     stop: &AtomicBool,
     progress: &(dyn Fn(FoldProgress<'_>) + Sync),
-) -> Result<Option<Vec<FoldResult>>> {
-    let mut results = Vec::new();
+) -> Result<Ended> {
+    if let Some(unknown) = only.iter().find(|&&number| planned.iter().all(|fold| fold.number != number)) {
+        let numbers: Vec<String> = planned.iter().map(|fold| fold.number.to_string()).collect();
+        let what = format!("there is no fold {unknown}: expected one of {}", numbers.join(", "));
+        return Err(Error::Empty(what));
+    }
+    let (mut results, mut missing) = (Vec::new(), Vec::new());
     for fold in planned {
         let result = match fold.done()? {
             Some(result) => result,
+            None if !only.is_empty() && !only.contains(&fold.number) => {
+                missing.push(fold.number);
+                continue;
+            }
             None => match fold.run(options, stop, progress)? {
                 Some(result) => result,
-                None => return Ok(None),
+                None => return Ok(Ended::Interrupted),
             },
         };
         progress(FoldProgress::Done(&result));
         results.push(result);
     }
-    Ok(Some(results))
+    Ok(if missing.is_empty() { Ended::Finished(results) } else { Ended::Missing(missing) })
 }
 
 impl Planned {
