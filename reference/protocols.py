@@ -30,10 +30,15 @@ BEGIN, END = "<!-- protocols: written by reference/protocols.py -->\n", "<!-- en
 # What is kept of a fold: that it is done and with what, and its test clips' probabilities.
 OF_FOLD = ("fold.json", "predictions.csv")
 
+# The model of the best epoch, as training left it.
+PLAIN = ["model.extrapolation=1", "training.keep=best"]
+
 # name: (what it is, configuration, settings over it)
 NETWORKS = {
     "encoder": ("Whisper's encoder, fine-tuned with its head", "configs/whisper-tiny.toml", []),
-    "head": ("Whisper's encoder, its head alone trained", "configs/whisper-tiny.toml", ["model.frozen_epochs=8", "training.max_epochs=8"]),
+    "plain": ("Whisper's encoder, fine-tuned: the best epoch's model, no further than training came", "configs/whisper-tiny.toml", PLAIN),
+    "head": ("Whisper's encoder, its head alone trained", "configs/whisper-tiny.toml",
+             ["model.frozen_epochs=8", "training.max_epochs=8", "training.keep=best"]),
     "cnn": ("the reference CNN", "configs/vgg.toml", []),
 }
 # protocol: (what it tests, whether it goes on without the speakers that are kept from this project)

@@ -138,13 +138,14 @@ fn changed(
 
 /// A protocol of one fold: a model can be evaluated on no other.
 fn one_protocol(text: &str) -> anyhow::Result<Protocol> {
-    match text.parse::<Family>()? {
-        Family::One(protocol) => Ok(protocol),
-        family => anyhow::bail!(
-            "split protocol '{family}' has several folds, and a model belongs to one of them: name that one, as in \
+    // A family comes second: `by-speaker/5/1` is all folds dealt with the seed 1 to a cross-validation, and the first fold here.
+    text.parse().or_else(|_| {
+        text.parse::<Family>()?;
+        anyhow::bail!(
+            "split protocol '{text}' has several folds, and a model belongs to one of them: name that one, as in \
              emobox/1 or by-speaker/5/1, or train and test all with `intone cross-validate`"
-        ),
-    }
+        )
+    })
 }
 
 /// Proves that the model heard neither the speakers nor the recordings, as far as it can be proven.

@@ -18,7 +18,7 @@ use crate::progress::{bar, note};
 /// Train a model on labelled recordings
 ///
 /// The run folder receives config.toml, split.csv, log.csv, a checkpoint after every epoch, best.safetensors (the model
-/// file of the epoch with the best validation accuracy) and, at the end, predictions.csv for the test speakers.
+/// file of the epoch with the best validation accuracy, or of the last one if training.keep says so) and, at the end, predictions.csv for the test speakers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -160,7 +160,7 @@ fn report(outcome: &Outcome, args: &Args) {
         }
         Outcome::Finished { best_epoch, validation, test } => {
             eprintln!(
-                "best epoch {best_epoch}; its model is {}",
+                "epoch {best_epoch} is kept; its model is {}",
                 args.experiment.out.join("best.safetensors").display()
             );
             for (part, scores) in [(Part::Validation, Some(validation)), (Part::Test, test.as_ref())] {
@@ -211,7 +211,7 @@ impl Display {
                 self.bar.set_position(*done as u64);
                 self.bar.set_message(format!("loss {loss:.3}"));
             }
-            Progress::Epoch { row, best, left } => {
+            Progress::Epoch { row, kept, left } => {
                 let line = format!(
                     "epoch {:3}  loss {:.3}  accuracy {:5.1} %  | validation: loss {:.3}  accuracy {:5.1} %  UAR {:5.1} %  \
                      | {:.0} s{}",
@@ -222,7 +222,7 @@ impl Display {
                     100.0 * row.validation_accuracy,
                     100.0 * row.validation_uar,
                     row.seconds,
-                    if *best { "  best".to_owned() } else { format!("  {left} left") },
+                    if *kept { "  kept".to_owned() } else { format!("  {left} left") },
                 );
                 self.say(&line);
             }

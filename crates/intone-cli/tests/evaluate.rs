@@ -363,14 +363,19 @@ fn a_cross_validation_goes_on_where_it_was_and_reports_on_all_folds() {
     assert!(exit == 2 && err.contains("another configuration"), "{err}");
 
     // Fold by fold, in any order, it comes to the same; there is no report before the last one is done.
-    let args = ["cross-validate", "tiny.toml", "--data", "data", "--out", "apart", "--protocol", "by_speaker/3"];
+    let args =
+        ["cross-validate", "tiny.toml", "--data", "data", "--out", "apart", "--protocol", "by_speaker/3"];
     for (folds, missing) in [(&["3"][..], "fold 1, 2 is not done"), (&["1", "3"], "fold 2 is not done")] {
         let (exit, out, err) = run(&place, &[&args[..], &["--fold"], folds].concat());
         assert!(exit == 0 && out.is_empty() && err.contains(missing), "{out}{err}");
         assert!(!place.path("apart/report.json").exists());
     }
     let (exit, _, err) = run(&place, &[&args[..], &["--fold", "2"]].concat());
-    assert_eq!((exit, read(&place, "apart/predictions.csv")), (0, read(&place, "cv/predictions.csv")), "{err}");
+    assert_eq!(
+        (exit, read(&place, "apart/predictions.csv")),
+        (0, read(&place, "cv/predictions.csv")),
+        "{err}"
+    );
     let (exit, _, err) = run(&place, &[&args[..], &["--fold", "4"]].concat());
     assert!(exit == 2 && err.contains("there is no fold 4: expected one of 1, 2, 3"), "{err}");
     let (exit, _, err) = run(&place, &[&args[..6], &["--protocol", "emobox"]].concat());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use intone::features::FrontEnd;
 use intone::model::encoder::ProductPrecision;
-use intone::model::{Architecture, EncoderConfig, VggConfig};
+use intone::model::{Architecture, EncoderConfig, ModelError, VggConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -90,6 +90,10 @@ pub struct EncoderModel {
     pub frozen_blocks: usize,
     /// Each block's step size as a share of that of the block above it; the convolutions lie below the first block.
     pub layer_decay: f64,
+    /// The encoder that is kept lies so many times as far from the published one as training came: above 1 beyond, as task
+    /// vectors are scaled (Ilharco et al. 2023). Without [`init`](EncoderModel::init) it is kept as it is.
+    #[serde(default = "one")]
+    pub extrapolation: f64,
     /// What the matrix products of the encoder are computed in once it moves. Weights, sums, and all else, are in single
     /// precision.
     pub products: ProductPrecision,
@@ -128,11 +132,25 @@ pub struct TrainingConfig {
     /// How far the corpora are balanced: 0, each clip once an epoch; 1, as many from each corpus, those of the smaller
     /// ones several times; between them a corpus of `n` clips has a weight of `n^(1 - corpus_balance)`.
     pub corpus_balance: f64,
+    /// Which epoch's model is kept.
+    #[serde(default)]
+    pub keep: Keep,
     /// Training ends after this many epochs.
     pub max_epochs: usize,
     /// Training ends when the validation accuracy has not risen for this many epochs; those in which a head is trained alone
-    /// first do not count.
+    /// first do not count. Where the last epoch is kept there is nothing to wait for, and all are trained.
     pub patience: usize,
+}
+
+/// Which epoch's model is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// The one with the best validation accuracy.
+    #[default]
+    Best,
+    /// The last one, for schedules that come to rest: where few speakers choose, they choose by chance as well.
+    Last,
 }
 
 /// How step sizes change over the epochs. Where the head is trained alone first, each of the two phases has a course of
@@ -174,6 +192,7 @@ impl Default for Config {
                 soft_targets: None,
                 soft_share: 0.0,
                 corpus_balance: 0.0,
+                keep: Keep::Best,
                 max_epochs: 150,
                 patience: 20,
             },
@@ -212,6 +231,7 @@ impl Config {
                 encoder_learning_rate: 2e-5,
                 frozen_blocks: 0,
                 layer_decay: 0.8,
+                extrapolation: 1.25,
                 products: ProductPrecision::Bf16,
             }),
             training: TrainingConfig {
@@ -227,6 +247,7 @@ impl Config {
                 soft_targets: None,
                 soft_share: 0.0,
                 corpus_balance: 0.5,
+                keep: Keep::Last,
                 max_epochs: 32,
                 patience: 35,
             },
@@ -264,14 +285,22 @@ impl Config {
         for setting in settings {
             merge(&mut given, parse_setting(setting)?);
         }
+        Config::over_recipe(given).map_err(in_file)?.valid()
+    }
+
+    /// What is given over the recipe of the network that it names.
+    fn over_recipe(given: Table) -> Result<Config, String> {
         let name = given.get("model").and_then(|model| model.get("name")).and_then(Value::as_str);
         let recipe = name.and_then(Config::recipe).unwrap_or_default();
-        let mut table = Table::try_from(recipe).map_err(|error| in_file(error.to_string()))?;
+        let mut table = Table::try_from(recipe).map_err(|error| error.to_string())?;
         merge(&mut table, given);
-        let config: Config =
-            table.try_into().map_err(|error: toml::de::Error| in_file(error.message().to_owned()))?;
-        config.validate()?;
-        Ok(config)
+        table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
+    /// Whether `text` is this configuration as it was written down, by this version or by an older one that had fewer keys: a
+    /// key that came later has a default, which changes nothing, whatever the recipe says now.
+    pub(crate) fn is_written_as(&self, text: &str) -> bool {
+        toml::from_str(text).is_ok_and(|written: Config| written == *self)
     }
 
     /// The configuration as TOML, to be written beside the result.
@@ -315,10 +344,20 @@ impl Config {
     /// The first value that is out of range, by its key.
     pub fn validate(&self) -> Result<()> {
         self.front_end.validate()?;
-        self.architecture(6).validate().map_err(intone::Error::from)?;
+        self.architecture(6).validate().map_err(|error| match error {
+            ModelError::Architecture { what: key, expected, actual } => {
+                Error::Config { key, expected, actual }
+            }
+            other => intone::Error::from(other).into(),
+        })?;
         self.model.validate()?;
         self.training.validate()?;
         self.augment.validate()
+    }
+
+    fn valid(self) -> Result<Config> {
+        self.validate()?;
+        Ok(self)
     }
 }
 
@@ -351,6 +390,8 @@ impl ModelConfig {
                 let EncoderModel { frozen_blocks: n, n_blocks, layer_decay: decay, .. } = *model;
                 in_range("model.frozen_blocks", n, n <= n_blocks, "at most model.n_blocks")?;
                 in_range("model.layer_decay", decay, decay > 0.0 && decay <= 1.0, "above 0 and at most 1")?;
+                let times = model.extrapolation;
+                in_range("model.extrapolation", times, times > 0.0 && times <= 4.0, "above 0 and at most 4")?;
             }
         }
         Ok(())
@@ -379,6 +420,10 @@ impl TrainingConfig {
         in_range("training.max_epochs", max_epochs, (1..=100_000).contains(&max_epochs), "1 to 100000")?;
         in_range("training.patience", patience, patience >= 1, "at least 1")
     }
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn is_zero(x: &f64) -> bool {
@@ -489,6 +534,24 @@ mod tests {
     }
 
     #[test]
+    fn what_an_older_version_wrote_is_the_same_configuration() {
+        let untrimmed = FrontEnd { trim_top_db: None, ..FrontEnd::whisper() };
+        for config in [Config::default(), Config { front_end: untrimmed, ..Config::whisper_tiny() }] {
+            assert!(config.is_written_as(&config.to_toml()));
+        }
+        let config = Config::whisper_tiny();
+        let written = config.to_toml();
+        let older = written.replace("babble_share = 0.0\n", "");
+        assert!(older.len() < written.len() && config.is_written_as(&older));
+        // What the recipe does today it did not do before there was a key for it.
+        let older = written.replace("extrapolation = 1.25\n", "");
+        assert!(older.len() < written.len() && !config.is_written_as(&older));
+        assert!(!config.is_written_as(&written.replace("seed = 1", "seed = 2")));
+        assert!(!config.is_written_as(&format!("no_such_key = 1\n{written}")));
+        assert!(!config.is_written_as("not TOML"));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, settings, expected) in [
             ("sede = 5", vec![], "sede"),
@@ -505,6 +568,8 @@ mod tests {
             ("[augment]\nnoise_snr_db = [40, 10]", vec![], "augment.noise_snr_db"),
             ("[model]\nname = 'encoder'\ndropout = 1.0", vec![], "model.dropout"),
             ("[model]\nname = 'encoder'\nwidth = 100", vec![], "width"),
+            ("[model]\nname = 'encoder'\nextrapolation = 0", vec![], "model.extrapolation"),
+            ("[training]\nkeep = 'worst'", vec![], "worst"),
             ("[model]\nname = 'encoder'\nchannels = [32]", vec![], "channels"),
             ("[training]\nschedule = 'linear'", vec![], "linear"),
             ("[model]\nname = 'encoder'\nproducts = 'f16'", vec![], "f16"),

@@ -198,7 +198,7 @@ impl Planned {
             return Ok(None);
         }
         let done: Done = report::read_json(&path)?;
-        let other = if done.config != self.config.to_toml() {
+        let other = if !self.config.is_written_as(&done.config) {
             "another configuration"
         } else if done.split_hash != split_hash(&self.split) {
             "other data or another split"

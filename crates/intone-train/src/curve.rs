@@ -13,29 +13,29 @@ const HEIGHT: f64 = 300.0;
 const TRAINING: Stroke = Stroke::dashed(BLUE, 1.8, "5 3");
 const VALIDATION: Stroke = Stroke::solid(ORANGE, 1.8);
 
-/// Writes the curves of a run as one SVG picture with two panels; the best epoch is marked.
+/// Writes the curves of a run as one SVG picture with two panels; the epoch that is kept is marked.
 ///
 /// # Errors
 /// What the operating system says.
-pub fn write_curve(rows: &[Epoch], best_epoch: usize, path: &Path) -> Result<()> {
-    std::fs::write(path, curve(rows, best_epoch)).map_err(Error::io(path))
+pub fn write_curve(rows: &[Epoch], kept_epoch: usize, path: &Path) -> Result<()> {
+    std::fs::write(path, curve(rows, kept_epoch)).map_err(Error::io(path))
 }
 
 /// The picture, as text.
-pub fn curve(rows: &[Epoch], best_epoch: usize) -> String {
+pub fn curve(rows: &[Epoch], kept_epoch: usize) -> String {
     let mut svg = Svg::new(2.0 * WIDTH, HEIGHT, "Loss and accuracy by epoch");
     let both = |of: fn(&Epoch) -> [f64; 2]| -> [Vec<f64>; 2] {
         [0, 1].map(|side| rows.iter().map(|row| of(row)[side]).collect())
     };
     let losses = both(|row| [row.train_loss, row.validation_loss]);
     let accuracies = both(|row| [100.0 * row.train_accuracy, 100.0 * row.validation_accuracy]);
-    panel(&mut svg, 0.0, "Cross-entropy, nats", &losses, best_epoch);
-    panel(&mut svg, WIDTH, "Accuracy, %", &accuracies, best_epoch);
+    panel(&mut svg, 0.0, "Cross-entropy, nats", &losses, kept_epoch);
+    panel(&mut svg, WIDTH, "Accuracy, %", &accuracies, kept_epoch);
     svg.finish()
 }
 
 /// One panel, from the left edge `offset` on: the values of training and validation.
-fn panel(svg: &mut Svg, offset: f64, label: &str, values: &[Vec<f64>; 2], best_epoch: usize) {
+fn panel(svg: &mut Svg, offset: f64, label: &str, values: &[Vec<f64>; 2], kept_epoch: usize) {
     let n = values[0].len().max(2) as f64;
     let most = values.iter().flatten().copied().fold(0.0, f64::max);
     let step = tick_step(most, 6);
@@ -51,10 +51,10 @@ fn panel(svg: &mut Svg, offset: f64, label: &str, values: &[Vec<f64>; 2], best_e
     let epochs = ticks(axes.x_range, 8).into_iter().filter(|epoch| epoch.fract() == 0.0);
     axes.x_axis(svg, &epochs.collect::<Vec<_>>(), "Epoch");
     axes.edges(svg);
-    if best_epoch >= 1 {
-        let at = axes.x(best_epoch as f64);
+    if kept_epoch >= 1 {
+        let at = axes.x(kept_epoch as f64);
         svg.line((at, axes.top), (at, axes.bottom), Stroke::dashed("#777", 1.0, "1 3"));
-        svg.text_in(at + 4.0, axes.bottom - 6.0, Anchor::Start, "#555", &format!("best: {best_epoch}"));
+        svg.text_in(at + 4.0, axes.bottom - 6.0, Anchor::Start, "#555", &format!("kept: {kept_epoch}"));
     }
     for (i, (name, stroke)) in [("training", TRAINING), ("validation", VALIDATION)].into_iter().enumerate() {
         let points: Vec<_> =
@@ -93,7 +93,7 @@ mod tests {
             assert_eq!(points.len(), 7);
             assert!(points.iter().all(|(x, y)| (0.0..2.0 * WIDTH).contains(x) && (33.9..HEIGHT).contains(y)));
         }
-        assert!(svg.contains("best: 3"));
+        assert!(svg.contains("kept: 3"));
         assert!(curve(&[row(1)], 1).contains("polyline"), "a run of one epoch has a picture too");
     }
 }

@@ -25,6 +25,8 @@ pub struct Learner {
     device: Device,
     network: Network,
     pub(crate) optimizer: Optimizer,
+    /// The published encoder, where what is kept is to be extrapolated from it.
+    published: BTreeMap<String, Weights>,
 }
 
 /// Any of the networks that are trained here.
@@ -72,7 +74,14 @@ impl Learner {
             }
             (other, _) => return Err(untrained(&other)),
         };
-        Ok(Learner { config: config.clone(), device, network, optimizer: Optimizer::default() })
+        Learner {
+            config: config.clone(),
+            device,
+            network,
+            optimizer: Optimizer::default(),
+            published: BTreeMap::new(),
+        }
+        .with_published()
     }
 
     /// Goes on with the weights and the optimiser of a checkpoint.
@@ -92,7 +101,19 @@ impl Learner {
             other => return Err(untrained(&other)),
         };
         let network = network.map_err(IntoneError::from)?;
-        Ok(Learner { config: config.clone(), device, network, optimizer })
+        Learner { config: config.clone(), device, network, optimizer, published: BTreeMap::new() }
+            .with_published()
+    }
+
+    /// Remembers the published encoder, if it is going to be needed.
+    fn with_published(mut self) -> Result<Learner> {
+        if let (Network::Encoder { config, .. }, ModelConfig::Encoder(model)) =
+            (&self.network, &self.config.model)
+            && model.extrapolation != 1.0
+        {
+            self.published = published(model, config)?;
+        }
+        Ok(self)
     }
 
     /// All tensors of the network as it is, as they lie in a model file.
@@ -100,8 +121,8 @@ impl Learner {
         self.network.tensors()
     }
 
-    /// All tensors of what has been learned so far: averaged over the steps where the configuration says so, with the
-    /// statistics that inference normalises with taken from these batches of windows.
+    /// All tensors of what has been learned so far: averaged over the steps and extrapolated where the configuration says so,
+    /// with the statistics that inference normalises with taken from these batches of windows.
     pub fn result(&self, batches: impl IntoIterator<Item = Vec<Vec<f32>>>) -> BTreeMap<String, Weights> {
         let mut network = self.network.clone();
         network.replace(self.optimizer.average.clone());
@@ -109,7 +130,15 @@ impl Learner {
             let batches = batches.into_iter().map(|windows| pictures(&windows, config, &self.device));
             network.estimate_statistics(batches);
         }
-        network.tensors()
+        let mut tensors = network.tensors();
+        if let ModelConfig::Encoder(model) = &self.config.model {
+            let times = model.extrapolation as f32;
+            for (name, start) in &self.published {
+                let learned = tensors.get_mut(name).map_or(&mut [][..], |tensor| &mut tensor.data);
+                learned.iter_mut().zip(&start.data).for_each(|(x, start)| *x = start + times * (*x - start));
+            }
+        }
+        tensors
     }
 
     /// Whether [`result`](Learner::result) needs batches.

@@ -6,7 +6,7 @@
 //! log.csv                   one row an epoch
 //! curve.svg                 the same as a picture
 //! checkpoint.safetensors    network, optimiser and place: goes on as if never cut
-//! best.safetensors          the model file of the best epoch
+//! best.safetensors          the model file of the best epoch, or of the last one where that is to be kept
 //! validation.csv            its predictions for the validation clips
 //! predictions.csv           its predictions for the test clips, made once, at the end
 //! ```
@@ -26,7 +26,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::{fit_temperature, fit_uncertain_below};
 use crate::checkpoint::{self, Best, State};
-use crate::config::Config;
+use crate::config::{Config, Keep};
 use crate::corpus::Clip;
 use crate::curve::write_curve;
 use crate::dataset::{load_audio, load_features};
@@ -92,8 +92,8 @@ pub enum Progress {
     Epoch {
         /// Its row in the log.
         row: Epoch,
-        /// Whether it is the best so far.
-        best: bool,
+        /// Whether its model is the one to keep so far.
+        kept: bool,
         /// Epochs until patience ends if none is better.
         left: usize,
     },
@@ -111,7 +111,7 @@ pub enum Outcome {
     Finished {
         /// The epoch whose model was kept.
         best_epoch: usize,
-        /// On the validation clips. The epoch was chosen by these: they flatter.
+        /// On the validation clips. The epoch was chosen by these, unless the last one is kept: they flatter.
         validation: Scores,
         /// On the test clips, where the split has any and they were asked for.
         test: Option<Scores>,
@@ -199,8 +199,9 @@ pub fn train(
         let predictions = run.evaluate(&file, split.validation(), &validation_frames)?;
         let scores = score(&predictions, config.seed)?;
         let accuracy = scores.accuracy.value;
-        let best = state.best.is_none_or(|best| accuracy > best.accuracy);
-        if best {
+        let kept =
+            config.training.keep == Keep::Last || state.best.is_none_or(|best| accuracy > best.accuracy);
+        if kept {
             state.best = Some(Best { epoch: state.epoch, accuracy });
             run.keep(file, &scores, &predictions)?;
         }
@@ -217,7 +218,7 @@ pub fn train(
         write_curve(log.rows(), state.best.map_or(0, |best| best.epoch), &options.out.join("curve.svg"))?;
         state = State { epoch: state.epoch + 1, best: state.best, ..run.start_state() };
         run.checkpoint(&state, &learner)?;
-        progress(Progress::Epoch { row, best, left: epochs_left(&state, config) });
+        progress(Progress::Epoch { row, kept, left: epochs_left(&state, config) });
     }
     run.finish(&state, options)
 }
@@ -340,7 +341,7 @@ impl<'a> Run<'a> {
         let path = checkpoint_path(self.out);
         let (state, tensors, optimizer) = checkpoint::read(&path)?;
         let refuse = |what: &str| Err(Error::Checkpoint { path: path.clone(), what: what.to_owned() });
-        if state.config != self.config.to_toml() {
+        if !self.config.is_written_as(&state.config) {
             return refuse("it belongs to another configuration; see config.toml beside it");
         }
         if state.split_hash != self.split_hash {
@@ -359,7 +360,7 @@ impl<'a> Run<'a> {
         Ok(predictions(clips, &logits, file.meta.temperature))
     }
 
-    /// Keeps the model of the best epoch so far.
+    /// Keeps the model of an epoch.
     fn keep(&self, mut file: ModelFile, scores: &Scores, predictions: &[Prediction]) -> Result<()> {
         file.meta.provenance.note(Part::Validation, scores, (1.0, scores.accuracy.value));
         file.write(self.best_path(), Precision::F32)?;

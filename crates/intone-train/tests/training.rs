@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use intone::Emotion;
-use intone::model::ModelFile;
-use intone_train::config::Config;
+use intone::model::{ModelFile, WhisperEncoder};
+use intone_train::config::{Config, EncoderModel, ModelConfig};
 use intone_train::corpus::read_roots;
 use intone_train::run_log::{self, Epoch};
 use intone_train::split::{Protocol, Split};
@@ -178,30 +178,85 @@ fn a_run_without_test_does_not_look_at_it_and_calibrates_all_the_same() {
     assert!(!meta.provenance.scores.keys().any(|name| name.starts_with("test")));
 }
 
+/// A small encoder as others publish it, under `root`, and a configuration that begins with it.
+fn published(root: &Path) -> (PathBuf, Config) {
+    let goldens = concat!(env!("CARGO_MANIFEST_DIR"), "/../intone/tests/goldens/whisper_encoder.safetensors");
+    let all = std::fs::read(goldens).unwrap();
+    let all = safetensors::SafeTensors::deserialize(&all).unwrap();
+    let published = all.tensors().into_iter().filter(|(name, _)| name.starts_with("model.encoder."));
+    let path = root.join("whisper.safetensors");
+    std::fs::write(&path, safetensors::serialize(published, None).unwrap()).unwrap();
+    let mut config = encoder_config(root);
+    config.front_end.n_mels = 80;
+    let model = encoder_of(&mut config);
+    (model.width, model.n_heads, model.hidden, model.init) = (128, 2, 96, Some(path.clone()));
+    (path, config)
+}
+
+fn encoder_of(config: &mut Config) -> &mut EncoderModel {
+    match &mut config.model {
+        ModelConfig::Encoder(model) => model,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn published_weights_of_another_size_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     std::fs::create_dir(&data).unwrap();
     write_corpus(&data);
-    let goldens = concat!(env!("CARGO_MANIFEST_DIR"), "/../intone/tests/goldens/whisper_encoder.safetensors");
-    let all = std::fs::read(goldens).unwrap();
-    let all = safetensors::SafeTensors::deserialize(&all).unwrap();
-    let published = all.tensors().into_iter().filter(|(name, _)| name.starts_with("model.encoder."));
-    let path = dir.path().join("whisper.safetensors");
-    std::fs::write(&path, safetensors::serialize(published, None).unwrap()).unwrap();
+    let (path, fitting) = published(dir.path());
     let mut config = encoder_config(dir.path());
-    let intone_train::config::ModelConfig::Encoder(model) = &mut config.model else { panic!("{config:?}") };
-    model.init = Some(path);
+    encoder_of(&mut config).init = Some(path);
     let out = dir.path().join("run");
     let run = |config: &Config| {
         train(config, &split(&data), &options(&out, false), &AtomicBool::new(true), &|_| ())
     };
     let message = run(&config).unwrap_err().to_string();
     assert!(message.contains("whisper.safetensors has 80 mel bands, width 128"), "{message}");
-    let intone_train::config::ModelConfig::Encoder(model) = &mut config.model else { panic!("{config:?}") };
-    (model.width, model.n_heads, model.hidden, config.front_end.n_mels) = (128, 2, 96, 80);
-    assert!(matches!(run(&config), Ok(Outcome::Interrupted { epoch: 1 })));
+    assert!(matches!(run(&fitting), Ok(Outcome::Interrupted { epoch: 1 })));
+}
+
+#[test]
+fn the_encoder_that_is_kept_is_extrapolated_from_the_published_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    write_corpus(&data);
+    let (path, config) = published(dir.path());
+    let start = WhisperEncoder::open(path).unwrap().tensors;
+    let kept = |times: f64| {
+        let mut config = config.clone();
+        (config.training.max_epochs, encoder_of(&mut config).extrapolation) = (5, times);
+        let out = dir.path().join(times.to_string());
+        // Cut and resumed: the published weights are needed again.
+        let stop = AtomicBool::new(false);
+        let stop_in_4 = |progress: Progress| {
+            let in_4 = matches!(progress, Progress::Step { epoch: 4, done: 1, .. });
+            stop.fetch_or(in_4, Ordering::Relaxed);
+        };
+        train(&config, &split(&data), &options(&out, false), &stop, &stop_in_4).unwrap();
+        let outcome = train(&config, &split(&data), &options(&out, true), &AtomicBool::new(false), &|_| ());
+        assert!(
+            matches!(outcome, Ok(Outcome::Finished { best_epoch: 5, .. })),
+            "the last epoch: {outcome:?}"
+        );
+        ModelFile::open(out.join("best.safetensors")).unwrap().tensors
+    };
+    let (learned, further) = (kept(1.0), kept(1.25));
+    let mut n_moved = 0;
+    for (name, tensor) in &learned {
+        for (i, (learned, further)) in tensor.data.iter().zip(&further[name].data).enumerate() {
+            // The head is kept as it is.
+            let expected = start.get(name).map_or(*learned, |start| {
+                n_moved += usize::from(start.data[i] != *learned);
+                start.data[i] + 1.25 * (learned - start.data[i])
+            });
+            assert_eq!(*further, expected, "{name} {i}");
+        }
+    }
+    assert!(n_moved > 10_000, "{n_moved}");
 }
 
 #[test]
