@@ -18,7 +18,8 @@ use crate::progress::{bar, note};
 /// Train a model on labelled recordings
 ///
 /// The run folder receives config.toml, split.csv, log.csv, a checkpoint after every epoch, best.safetensors (the model
-/// file of the epoch with the best validation accuracy, or of the last one if training.keep says so) and, at the end, predictions.csv for the test speakers.
+/// file of the epoch with the best validation accuracy, or of the last one if training.keep says so) and, at the end,
+/// predictions.csv for the test speakers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
