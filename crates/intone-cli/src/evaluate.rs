@@ -156,9 +156,7 @@ fn look_for_leaks(
     clips: &[Clip],
 ) -> anyhow::Result<Vec<String>> {
     leak::check_files(corpus)?;
-    // A training leaves its split beside the model.
-    let beside = args.model.as_deref().map(|model| model.with_file_name("split.csv"));
-    let beside = beside.filter(|path| path.is_file());
+    let beside = args.model.as_deref().and_then(leak::split_beside);
     let heard = leak::heard(&recognizer.meta().provenance, beside.as_deref(), corpus)?;
     let speakers = leak::check_speakers(&heard, args.part, clips)?;
     let mut training = Vec::new();

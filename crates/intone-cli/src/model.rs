@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::terminal::{Ink, Style, printable, thousands};
 
+mod calibrate;
 mod card;
 mod chain;
 mod convert;
@@ -29,6 +30,7 @@ enum Command {
     Info(InfoArgs),
     /// Write a model file again with its weights in another form, such as int8 for the smallest file
     Convert(convert::Args),
+    Calibrate(calibrate::Args),
     Card(card::CardArgs),
     /// Take over what others published: weights to train from, or a whole classifier
     #[command(subcommand)]
@@ -114,6 +116,7 @@ impl Args {
         match &mut self.command {
             Command::Info(args) => args.file.iter_mut().collect(),
             Command::Convert(args) => vec![&mut args.input],
+            Command::Calibrate(args) => vec![&mut args.model],
             Command::Card(args) => args.model.iter_mut().collect(),
             Command::Import(Import::Whisper(args)) => vec![&mut args.file],
             // Keras' files are no model files of this project.
@@ -127,6 +130,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Info(args) => info(args),
         Command::Convert(args) => convert::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Card(args) => card::card(args),
         Command::Import(Import::Whisper(args)) => import(args),
         Command::Import(Import::Keras(args)) => keras::import(args),

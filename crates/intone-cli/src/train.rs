@@ -159,7 +159,7 @@ fn report(outcome: &Outcome, args: &Args) {
         Outcome::Interrupted { epoch } => {
             eprintln!("stopped in epoch {epoch}; the same command with --resume goes on from there");
         }
-        Outcome::Finished { best_epoch, validation, test } => {
+        Outcome::Finished { best_epoch, validation, test, .. } => {
             eprintln!(
                 "epoch {best_epoch} is kept; its model is {}",
                 args.experiment.out.join("best.safetensors").display()

@@ -1,45 +1,15 @@
-//! `intone evaluate`, `report`, `cross-validate` and `model card`, the real program on recordings made here.
+//! `intone evaluate`, `report` and `model card`, the real program on recordings made here.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod common;
 
-use std::path::Path;
-
-use common::{LABELS, Place, assert_no_panic, babble, code, stderr, stdout, wav};
+use common::{LABELS, Place, corpus, read, run};
 use intone::model::{CorpusInfo, ModelFile, Precision};
 use serde_json::Value;
 
-/// A manifest of speakers with two clips of each emotion: two train, one is the validation part, the others the test.
-fn corpus(place: &Place, n_speakers: usize) {
-    let mut manifest = String::from("path,label,speaker,split,sex\n");
-    for speaker in 0..n_speakers {
-        for (class, label) in LABELS.iter().enumerate() {
-            for take in 0..2 {
-                let name = format!("s{speaker}-{label}-{take}.wav");
-                let pitch_hz = 100.0 + 31.0 * class as f32 + 7.0 * speaker as f32 + take as f32;
-                place.file(Path::new("data").join(&name), &wav(&babble(0.6, pitch_hz)));
-                let part = ["train", "train", "validation"].get(speaker).unwrap_or(&"test");
-                let sex = ["female", "male"][speaker % 2];
-                manifest += &format!("{name},{label},s{speaker},{part},{sex}\n");
-            }
-        }
-    }
-    place.file("data/manifest.csv", manifest.as_bytes());
-}
-
 const EVALUATE: [&str; 7] =
     ["evaluate", "model.safetensors", "--data", "data", "--protocol", "manifest", "--out"];
-
-fn run(place: &Place, args: &[&str]) -> (i32, String, String) {
-    let output = place.intone().args(args).output().unwrap();
-    assert_no_panic(&output);
-    (code(&output), stdout(&output), stderr(&output))
-}
-
-fn read(place: &Place, name: &str) -> String {
-    std::fs::read_to_string(place.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
 
 #[test]
 fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
@@ -277,6 +247,8 @@ fn what_cannot_be_evaluated_is_said() {
         let (exit, _, err) = with(args);
         assert!(exit == 2 && err.contains(expected), "{args:?}: {err}");
     }
+    let (exit, out, err) = with(&["--protocol", "by-speaker/5/1"]);
+    assert!(exit == 0 && out.contains("test of 'by-speaker/5/1/0'"), "{out}{err}");
     let manifest: Vec<String> = read(&place, "data/manifest.csv")
         .lines()
         .filter(|line| !(line.contains(",fear,") && line.contains(",test")))
@@ -326,58 +298,4 @@ fn changed_clips_have_figures_of_their_own() {
         json["kinds"].as_array().unwrap().iter().map(|kind| kind["name"].as_str().unwrap()).collect();
     assert!(json["n"] == 7 && !names.contains(&"babble"), "{json}");
     assert!(json["skipped"].to_string().contains("babble: it takes the voices of other speakers"), "{json}");
-}
-
-#[test]
-fn a_cross_validation_goes_on_where_it_was_and_reports_on_all_folds() {
-    let place = Place::new();
-    corpus(&place, 6);
-    let config = "[front_end]\nn_mels = 16\nn_frames = 16\nn_fft = 1024\n\
-         [model]\nname = 'vgg'\nchannels = [32, 32]\nconvs_per_block = [1, 1]\ndense = [16]\n\
-         block_dropout = [0.1, 0.1]\ndense_dropout = [0.1]\n\
-         [training]\nbatch_size = 8\nlearning_rate = 0.003\nmax_epochs = 2\n\
-         [augment]\ntime_mask_frames = 4\nfrequency_mask_bands = 2\n";
-    place.file("tiny.toml", config.as_bytes());
-    let args = ["cross-validate", "tiny.toml", "--data", "data", "--out", "cv", "--protocol", "by_speaker/3"];
-    let (exit, out, err) = run(&place, &args);
-    assert_eq!(exit, 0, "{err}");
-    assert!(out.contains("mean over 3 folds") && out.contains("all 72 test clips of 6 speakers"), "{out}");
-    let json: Value = serde_json::from_str(&read(&place, "cv/report.json")).unwrap();
-    let folds = json["groups"].as_array().unwrap().iter().find(|grouping| grouping["by"] == "fold").unwrap();
-    assert_eq!(folds["groups"].as_array().unwrap().len(), 3);
-    assert_eq!(read(&place, "cv/folds.csv").lines().count(), 4);
-
-    // One fold is gone and another was cut before its end: the third is not touched.
-    let predictions = read(&place, "cv/predictions.csv");
-    let untouched = std::fs::metadata(place.path("cv/fold-3/best.safetensors")).unwrap().modified().unwrap();
-    std::fs::remove_dir_all(place.path("cv/fold-1")).unwrap();
-    std::fs::remove_file(place.path("cv/fold-2/fold.json")).unwrap();
-    let (exit, again, err) = run(&place, &args);
-    assert_eq!(exit, 0, "{err}");
-    assert_eq!((again, read(&place, "cv/predictions.csv")), (out, predictions));
-    assert_eq!(
-        std::fs::metadata(place.path("cv/fold-3/best.safetensors")).unwrap().modified().unwrap(),
-        untouched
-    );
-    let (exit, _, err) = run(&place, &[&args[..], &["seed=2"]].concat());
-    assert!(exit == 2 && err.contains("another configuration"), "{err}");
-
-    // Fold by fold, in any order, it comes to the same; there is no report before the last one is done.
-    let args =
-        ["cross-validate", "tiny.toml", "--data", "data", "--out", "apart", "--protocol", "by_speaker/3"];
-    for (folds, missing) in [(&["3"][..], "fold 1, 2 is not done"), (&["1", "3"], "fold 2 is not done")] {
-        let (exit, out, err) = run(&place, &[&args[..], &["--fold"], folds].concat());
-        assert!(exit == 0 && out.is_empty() && err.contains(missing), "{out}{err}");
-        assert!(!place.path("apart/report.json").exists());
-    }
-    let (exit, _, err) = run(&place, &[&args[..], &["--fold", "2"]].concat());
-    assert_eq!(
-        (exit, read(&place, "apart/predictions.csv")),
-        (0, read(&place, "cv/predictions.csv")),
-        "{err}"
-    );
-    let (exit, _, err) = run(&place, &[&args[..], &["--fold", "4"]].concat());
-    assert!(exit == 2 && err.contains("there is no fold 4: expected one of 1, 2, 3"), "{err}");
-    let (exit, _, err) = run(&place, &[&args[..6], &["--protocol", "emobox"]].concat());
-    assert!(exit == 2 && err.contains("emobox/1") && err.contains("ravdess/01"), "{err}");
 }

@@ -1,5 +1,6 @@
 //! Confidences that mean something: the temperature of the softmax (Guo et al. 2017), and the confidence below which an
-//! answer is called uncertain. Both are fitted on clips that were not learned from.
+//! answer is called uncertain. Both are fitted on clips that were not learned from: by a training on its validation clips, and
+//! once more by [`recalibrate`] on the many speakers of a cross-validation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +9,10 @@ use intone::model::meta::{MAX_TEMPERATURE, MIN_TEMPERATURE};
 use crate::bootstrap::Bootstrap;
 use crate::evaluate::{Prediction, cross_entropy, pooled};
 use crate::training_set::N_CLASSES;
+
+pub use folds::{FoldAnswers, recalibrate};
+
+mod folds;
 
 /// Of the answers that are not called uncertain, at least this share is to be right.
 pub const WANTED_ACCURACY: f64 = 0.8;
@@ -21,13 +26,7 @@ const N_STEPS: usize = 40;
 /// The temperature at which the cross-entropy is least, by golden-section search: it has one minimum for one window a clip,
 /// and nearly so for the mean over several.
 pub fn fit_temperature(predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES]>]) -> f32 {
-    let loss = |log_t: f64| {
-        let at = |(prediction, windows): (&Prediction, &Vec<[f32; N_CLASSES]>)| Prediction {
-            probabilities: pooled(windows, log_t.exp() as f32),
-            ..prediction.clone()
-        };
-        cross_entropy(&predictions.iter().zip(logits).map(at).collect::<Vec<_>>())
-    };
+    let loss = |log_t: f64| cross_entropy(&at(log_t.exp() as f32, predictions, logits));
     let golden = (5f64.sqrt() - 1.0) / 2.0;
     let (mut low, mut high) = (f64::from(MIN_TEMPERATURE).ln(), f64::from(MAX_TEMPERATURE).ln());
     let mut inner = [high - golden * (high - low), low + golden * (high - low)];
@@ -44,6 +43,15 @@ pub fn fit_temperature(predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES
         }
     }
     (((low + high) / 2.0).exp() as f32).clamp(MIN_TEMPERATURE, MAX_TEMPERATURE)
+}
+
+/// These answers at another temperature, from the logits of their windows.
+fn at(temperature: f32, predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES]>]) -> Vec<Prediction> {
+    let at = |(prediction, windows): (&Prediction, &Vec<[f32; N_CLASSES]>)| Prediction {
+        probabilities: pooled(windows, temperature),
+        ..prediction.clone()
+    };
+    predictions.iter().zip(logits).map(at).collect()
 }
 
 /// The confidence below which answers are to be called uncertain, so that as many as possible of these clips are answered

@@ -43,6 +43,8 @@ pub struct FoldResult {
     pub best_epoch: usize,
     /// On the validation clips, which chose the epoch.
     pub validation_uar: f64,
+    /// The temperature of its model, by which the answers to the test clips are calibrated.
+    pub temperature: f32,
     /// On the test clips.
     pub uar: f64,
     /// Likewise.
@@ -218,7 +220,7 @@ impl Planned {
         progress(FoldProgress::Begin(self));
         let options = RunOptions { out: self.dir.clone(), resume: true, test: true, ..options.clone() };
         let tell = |step| progress(FoldProgress::Training(step));
-        let Outcome::Finished { best_epoch, validation, test } =
+        let Outcome::Finished { best_epoch, temperature, validation, test } =
             train(&self.config, &self.split, &options, stop, &tell)?
         else {
             return Ok(None);
@@ -230,6 +232,7 @@ impl Planned {
             n_speakers: test.n_speakers,
             best_epoch,
             validation_uar: validation.uar.value,
+            temperature,
             uar: test.uar.value,
             accuracy: test.accuracy.value,
         };
@@ -245,6 +248,49 @@ impl Planned {
         std::fs::rename(&temporary, &path).map_err(Error::io(&path))?;
         Ok(Some(result))
     }
+}
+
+/// A fold that is done.
+pub(crate) struct Finished {
+    /// Its configuration, as TOML.
+    pub config: String,
+    pub result: FoldResult,
+    /// The answers to its test clips.
+    pub predictions: PathBuf,
+}
+
+impl Finished {
+    /// Whether its configuration and this one differ in nothing but the seed and the protocol.
+    pub(crate) fn is_of_recipe(&self, config: &str) -> bool {
+        Config::same_recipe(&self.config, config)
+    }
+}
+
+/// The folds of a cross-validation that are done, in the order of their names.
+///
+/// # Errors
+/// A folder that has none; what cannot be read.
+pub(crate) fn finished(run: &Path) -> Result<Vec<Finished>> {
+    let entries = std::fs::read_dir(run).map_err(Error::io(run))?;
+    let mut folders = Vec::new();
+    for entry in entries {
+        let folder = entry.map_err(Error::io(run))?.path();
+        if folder.join(DONE_FILE).is_file() {
+            folders.push(folder);
+        }
+    }
+    if folders.is_empty() {
+        let what = format!(
+            "expected folds of `intone cross-validate` that are done (fold-N/{DONE_FILE}), found none"
+        );
+        return Err(Error::Folds { path: run.to_path_buf(), what });
+    }
+    folders.sort();
+    let read = |folder: PathBuf| {
+        let Done { config, result, .. } = report::read_json(&folder.join(DONE_FILE))?;
+        Ok(Finished { config, result, predictions: folder.join(PREDICTIONS_FILE) })
+    };
+    folders.into_iter().map(read).collect()
 }
 
 /// Puts the tests of all folds together, with their report, into `out`.

@@ -171,6 +171,15 @@ pub enum Error {
         loss: f64,
     },
 
+    /// Folds of a cross-validation that cannot be used.
+    #[error("{}: {what}", path.display())]
+    Folds {
+        /// The folder of the cross-validation.
+        path: PathBuf,
+        /// What was expected and what came.
+        what: String,
+    },
+
     /// A checkpoint that cannot be gone on with.
     #[error("{}: {what}", path.display())]
     Checkpoint {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::bootstrap::Bootstrap;
-use crate::corpus::Clip;
+use crate::corpus::{Clip, Sex};
 use crate::dataset::window_starts;
 use crate::error::{Error, Result};
 pub use crate::metrics::Figure;
@@ -141,7 +141,7 @@ fn prediction(clip: &Clip, probabilities: [f32; N_CLASSES]) -> Prediction {
         clip: clip.id.clone(),
         corpus: clip.corpus.clone(),
         speaker: clip.speaker.clone(),
-        sex: clip.sex.map(|sex| format!("{sex:?}").to_lowercase()).unwrap_or_default(),
+        sex: clip.sex.map_or("", Sex::name).to_owned(),
         sentence: clip.sentence.clone().unwrap_or_default(),
         truth: clip.emotion,
         probabilities,

@@ -6,7 +6,7 @@
 //! split than the one it is evaluated on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use intone::model::Provenance;
 
@@ -24,6 +24,23 @@ pub struct Heard {
     corpora: BTreeSet<String>,
     /// Where this is known from.
     how: String,
+}
+
+impl Heard {
+    /// The speakers of the model's training and validation part, and which of the two.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] where they are not known, with the reason.
+    pub fn speakers(&self) -> Result<&BTreeMap<String, Part>> {
+        let unknown =
+            || Error::Empty(format!("the model's training clips are not known, because {}", self.how));
+        self.speakers.as_ref().ok_or_else(unknown)
+    }
+}
+
+/// The `split.csv` that a training left beside its model, if one lies there.
+pub fn split_beside(model: &Path) -> Option<PathBuf> {
+    Some(model.with_file_name("split.csv")).filter(|path| path.is_file())
 }
 
 /// What a model heard: from the `split.csv` beside it, which a training leaves, or from the protocol that its file names.
@@ -112,9 +129,7 @@ pub fn check_speakers(heard: &Heard, part: Part, clips: &[Clip]) -> Result<Strin
 /// [`Error::Empty`] where it does not tell, or none of them is there.
 pub fn training_clips(origin: &Provenance, corpus: &Corpus) -> Result<Vec<Clip>> {
     let heard = heard(origin, None, corpus)?;
-    let Some(speakers) = &heard.speakers else {
-        return Err(Error::Empty(format!("the model's training clips are not known, because {}", heard.how)));
-    };
+    let speakers = heard.speakers()?;
     let trained_on = |clip: &&Clip| {
         heard.corpora.contains(&clip.corpus) && speakers.get(&clip.speaker) == Some(&Part::Train)
     };

@@ -1,6 +1,7 @@
 //! What a model file says about where it comes from.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use intone::Emotion;
 use intone::model::{CorpusInfo, ModelMeta, Provenance};
@@ -10,7 +11,7 @@ use crate::config::Config;
 use crate::corpus::{self, Clip};
 use crate::dataset::hex;
 use crate::evaluate::Scores;
-use crate::split::{Part, Split};
+use crate::split::Split;
 
 /// What models trained here are for, and what they must not be used for.
 const INTENDED_USE: &str = "Research, teaching and prototypes on acted or read speech of adults in English. Not for \
@@ -80,21 +81,21 @@ pub(crate) fn split_hash(split: &Split) -> String {
 pub(crate) trait Results {
     /// Notes accuracy and UAR with their intervals, as `test_uar`, `test_uar_low`, `test_uar_high`, ..., the calibration
     /// error as `test_ece`, and what is left without uncertain answers: `test_coverage`, `test_accuracy_when_certain`.
-    fn note(&mut self, part: Part, scores: &Scores, coverage: (f64, f64));
+    fn note(&mut self, of: impl Display, scores: &Scores, coverage: (f64, f64));
 }
 
 impl Results for Provenance {
-    fn note(&mut self, part: Part, scores: &Scores, coverage: (f64, f64)) {
-        self.scores.insert(format!("{part}_ece"), scores.ece);
-        self.scores.insert(format!("{part}_coverage"), coverage.0);
-        self.scores.insert(format!("{part}_accuracy_when_certain"), coverage.1);
-        self.scores.insert(format!("{part}_clips"), scores.n as f64);
-        self.scores.insert(format!("{part}_speakers"), scores.n_speakers as f64);
+    fn note(&mut self, of: impl Display, scores: &Scores, coverage: (f64, f64)) {
+        self.scores.insert(format!("{of}_ece"), scores.ece);
+        self.scores.insert(format!("{of}_coverage"), coverage.0);
+        self.scores.insert(format!("{of}_accuracy_when_certain"), coverage.1);
+        self.scores.insert(format!("{of}_clips"), scores.n as f64);
+        self.scores.insert(format!("{of}_speakers"), scores.n_speakers as f64);
         for (name, figure) in [("accuracy", scores.accuracy), ("uar", scores.uar)] {
-            self.scores.insert(format!("{part}_{name}"), figure.value);
+            self.scores.insert(format!("{of}_{name}"), figure.value);
             if figure.has_interval() {
-                self.scores.insert(format!("{part}_{name}_low"), figure.low);
-                self.scores.insert(format!("{part}_{name}_high"), figure.high);
+                self.scores.insert(format!("{of}_{name}_low"), figure.low);
+                self.scores.insert(format!("{of}_{name}_high"), figure.high);
             }
         }
     }

@@ -111,6 +111,8 @@ pub enum Outcome {
     Finished {
         /// The epoch whose model was kept.
         best_epoch: usize,
+        /// The temperature by which its answers are calibrated.
+        temperature: f32,
         /// On the validation clips. The epoch was chosen by these, unless the last one is kept: they flatter.
         validation: Scores,
         /// On the test clips, where the split has any and they were asked for.
@@ -398,7 +400,7 @@ impl<'a> Run<'a> {
         };
         file.write(self.best_path(), Precision::F32)?;
         let best_epoch = state.best.map_or(0, |best| best.epoch);
-        Ok(Outcome::Finished { best_epoch, validation, test })
+        Ok(Outcome::Finished { best_epoch, temperature, validation, test })
     }
 
     /// Takes the results on one side down in the model file.

@@ -182,6 +182,31 @@ fn the_same_model_gives_the_same_bytes() -> Result<()> {
 }
 
 #[test]
+fn a_file_is_written_again_with_other_metadata_and_the_same_weights() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+        let mut model = model();
+        model.write(&from, precision)?;
+        ModelFile::write_again(&from, &to, &model.meta)?;
+        assert_eq!(std::fs::read(&from).unwrap(), std::fs::read(&to).unwrap());
+        let before = ModelFile::open(&from)?;
+        model.meta.temperature = 1.5;
+        ModelFile::write_again(&from, &from, &model.meta)?;
+        let after = ModelFile::open(&from)?;
+        assert_eq!((after.meta.temperature, after.precision), (1.5, precision));
+        assert_eq!(before.tensors, after.tensors);
+        model.meta.temperature = 0.0;
+        assert!(ModelFile::write_again(&from, &to, &model.meta).is_err());
+        assert_eq!(ModelFile::open(&from)?, after);
+    }
+    std::fs::write(&from, b"no model").unwrap();
+    let error = ModelFile::write_again(&from, &to, &meta()).unwrap_err().to_string();
+    assert!(error.contains("from"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn writing_replaces_a_file_whole_or_not_at_all() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("model.safetensors");

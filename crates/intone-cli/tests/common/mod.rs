@@ -295,3 +295,34 @@ pub(crate) fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../intone/tests/fixtures").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
+
+/// A manifest of speakers with two clips of each emotion: two train, one is the validation part, the others the test.
+pub(crate) fn corpus(place: &Place, n_speakers: usize) {
+    let mut manifest = String::from("path,label,speaker,split,sex\n");
+    for speaker in 0..n_speakers {
+        for (class, label) in LABELS.iter().enumerate() {
+            for take in 0..2 {
+                let name = format!("s{speaker}-{label}-{take}.wav");
+                let pitch_hz = 100.0 + 31.0 * class as f32 + 7.0 * speaker as f32 + take as f32;
+                place.file(Path::new("data").join(&name), &wav(&babble(0.6, pitch_hz)));
+                let part = ["train", "train", "validation"].get(speaker).unwrap_or(&"test");
+                let sex = ["female", "male"][speaker % 2];
+                manifest += &format!("{name},{label},s{speaker},{part},{sex}\n");
+            }
+        }
+    }
+    place.file("data/manifest.csv", manifest.as_bytes());
+}
+
+/// Runs `intone` in a place: the exit code, what it printed, what it told.
+pub(crate) fn run(place: &Place, args: &[&str]) -> (i32, String, String) {
+    let output = place.intone().args(args).output().expect("the program runs");
+    assert_no_panic(&output);
+    (code(&output), stdout(&output), stderr(&output))
+}
+
+/// A text file of a place.
+#[track_caller]
+pub(crate) fn read(place: &Place, name: &str) -> String {
+    std::fs::read_to_string(place.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}

@@ -111,6 +111,16 @@ pub enum Sex {
     Male,
 }
 
+impl Sex {
+    /// The name, as it stands in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sex::Female => "female",
+            Sex::Male => "male",
+        }
+    }
+}
+
 /// How strongly an emotion was to be acted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -169,10 +169,7 @@ fn sentence(clip: &Answered) -> Option<String> {
 
 /// As the file says, or else the clip's name.
 pub(super) fn sex_of(clip: &Answered) -> Option<&'static str> {
-    Some(match clip.sex.or(facts(&clip.clip).sex)? {
-        Sex::Female => "female",
-        Sex::Male => "male",
-    })
+    clip.sex.or(facts(&clip.clip).sex).map(Sex::name)
 }
 
 /// With a digit before it, so that the order of names is that of strength.

@@ -143,15 +143,21 @@ impl ModelFile {
         for (name, tensor) in &self.tensors {
             encode_tensor(name, tensor, precision, round, &mut encoded)?;
         }
-        let meta = serde_json::to_string(&self.meta).map_err(|e| ModelError::Metadata(e.to_string()))?;
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), meta)]);
-        let mut views = Vec::with_capacity(encoded.len());
-        for (name, (dtype, shape, data)) in &encoded {
-            views.push((name, TensorView::new(*dtype, shape.clone(), data).map_err(layout_error)?));
-        }
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(layout_error)?;
-        split_header(&bytes)?;
-        Ok(bytes)
+        let views =
+            encoded.iter().map(|(name, (dtype, shape, data))| (name, *dtype, shape.clone(), &data[..]));
+        serialized(&self.meta, views)
+    }
+
+    /// Writes the file at `from` once more, to `to`, with other metadata; its weights stay what they are, to the bit, in
+    /// whatever form they lie there. The two may be the same file.
+    ///
+    /// # Errors
+    /// As [`ModelFile::open`] for `from`, and as [`ModelFile::write`]; metadata of a network of another architecture are
+    /// refused when the file is used, not here.
+    pub fn write_again(from: impl AsRef<Path>, to: impl AsRef<Path>, meta: &ModelMeta) -> Result<()> {
+        let from = from.as_ref();
+        let bytes = read_limited(from).map_err(|error| error.in_file(from))?;
+        write_bytes(to.as_ref(), with_meta(&bytes, meta).map_err(|error| error.in_file(from)))
     }
 
     /// Number of weights, all tensors together.
@@ -589,6 +595,34 @@ fn check_finite(tensor: &str, first: usize, values: &[f32]) -> Result<(), ModelE
 
 fn layout_error(error: SafeTensorError) -> ModelError {
     ModelError::Layout(error.to_string())
+}
+
+/// The bytes of a file with other metadata.
+fn with_meta(bytes: &[u8], meta: &ModelMeta) -> Result<Vec<u8>> {
+    meta.validate()?;
+    let (header, data) = split_header(bytes)?;
+    let (layout, _) = parse_header(header, data.len())?;
+    let tensors = layout.tensors();
+    let views = tensors.iter().map(|(name, info)| {
+        let (from, to) = info.data_offsets;
+        (name, info.dtype, info.shape.clone(), &data[from..to])
+    });
+    serialized(meta, views)
+}
+
+/// The bytes of a file with this metadata and these tensors: name, number type, shape, little-endian elements.
+fn serialized<'a>(
+    meta: &ModelMeta,
+    tensors: impl Iterator<Item = (&'a String, Dtype, Vec<usize>, &'a [u8])>,
+) -> Result<Vec<u8>> {
+    let meta = serde_json::to_string(meta).map_err(|e| ModelError::Metadata(e.to_string()))?;
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), meta)]);
+    let view =
+        |(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data).map_err(layout_error)?));
+    let views = tensors.map(view).collect::<Result<Vec<_>, ModelError>>()?;
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(layout_error)?;
+    split_header(&bytes)?;
+    Ok(bytes)
 }
 
 /// Writes the bytes of a model file, if there are any.

@@ -1,0 +1,117 @@
+//! Calibration by a cross-validation: a model's few validation speakers may be easier or harder than others, and all folds
+//! together have answers to every speaker by a model of the same recipe that had not heard him.
+
+use std::path::Path;
+
+use intone::model::ModelMeta;
+
+use super::{at, fit_temperature, fit_uncertain_below};
+use crate::corpus::Sex;
+use crate::cross_validate::{FoldResult, finished};
+use crate::error::{Error, Result};
+use crate::evaluate::{Prediction, coverage, score};
+use crate::leak::Heard;
+use crate::predictions::{Answered, read_predictions};
+use crate::provenance::Results;
+use crate::split::Part;
+use crate::training_set::N_CLASSES;
+
+/// How a note on a model begins that says what it was calibrated by.
+const NOTE: &str = "calibrated by ";
+
+/// The answers of a cross-validation's models to clips of speakers that a model heard in training or validation, and those that
+/// answered had not.
+#[derive(Debug, Clone)]
+pub struct FoldAnswers {
+    n_folds: usize,
+    predictions: Vec<Prediction>,
+    logits: Vec<Vec<[f32; N_CLASSES]>>,
+}
+
+impl FoldAnswers {
+    /// Those in the folder of a cross-validation with the recipe of the model that `meta` describes. Speakers whom the model had
+    /// not `heard` are left out: they are the ones that it is tested on.
+    ///
+    /// Of an answer over several windows the mean counts, as if it were of one.
+    ///
+    /// # Errors
+    /// A folder without finished folds, or with folds of another recipe; predictions that cannot be read; a model of which it is
+    /// not known whom it heard, or that heard none of these speakers.
+    pub fn read(run: &Path, meta: &ModelMeta, heard: &Heard) -> Result<FoldAnswers> {
+        let heard = heard.speakers()?;
+        let folds = finished(run)?;
+        let mut answers = FoldAnswers { n_folds: folds.len(), predictions: Vec::new(), logits: Vec::new() };
+        for fold in &folds {
+            if !fold.is_of_recipe(&meta.provenance.config) {
+                let what = format!(
+                    "fold '{}' is of another recipe than the model: expected a configuration that differs in nothing but seed \
+                     and protocol",
+                    fold.result.fold
+                );
+                return Err(Error::Folds { path: run.to_path_buf(), what });
+            }
+            let clips = read_predictions(&fold.predictions)?.into_iter();
+            for answered in clips.filter(|clip| heard.contains_key(&clip.speaker)) {
+                answers.logits.push(vec![logits(&answered, &fold.result)]);
+                answers.predictions.push(prediction(answered));
+            }
+        }
+        if answers.predictions.is_empty() {
+            let what = "expected answers to speakers of the model's training or validation part, found none"
+                .to_owned();
+            return Err(Error::Folds { path: run.to_path_buf(), what });
+        }
+        Ok(answers)
+    }
+
+    /// The answers at a temperature.
+    pub fn at(&self, temperature: f32) -> Vec<Prediction> {
+        at(temperature, &self.predictions, &self.logits)
+    }
+}
+
+/// What a model's answer was divided by its temperature for: the logits, up to a constant.
+fn logits(answered: &Answered, fold: &FoldResult) -> [f32; N_CLASSES] {
+    let smallest = f64::from(f32::MIN_POSITIVE);
+    answered.probabilities.map(|p| (f64::from(fold.temperature) * p.max(smallest).ln()) as f32)
+}
+
+fn prediction(answered: Answered) -> Prediction {
+    Prediction {
+        clip: answered.clip,
+        corpus: answered.corpus,
+        speaker: answered.speaker,
+        sex: answered.sex.map_or("", Sex::name).to_owned(),
+        sentence: answered.sentence,
+        truth: answered.truth,
+        probabilities: answered.probabilities.map(|p| p as f32),
+    }
+}
+
+/// Fits temperature and threshold of a model anew by these answers, and takes down in its metadata that and with what result,
+/// under `folds_...`. What was noted of validation and test clips with the confidences of before is dropped; accuracy and UAR
+/// stay. Answers with the predictions as they are now.
+///
+/// # Errors
+/// None for answers that were read.
+pub fn recalibrate(meta: &mut ModelMeta, answers: &FoldAnswers) -> Result<Vec<Prediction>> {
+    meta.temperature = fit_temperature(&answers.predictions, &answers.logits);
+    let calibrated = answers.at(meta.temperature);
+    let origin = &mut meta.provenance;
+    meta.uncertain_below = fit_uncertain_below(&calibrated, origin.seed);
+    for part in [Part::Validation, Part::Test] {
+        for of_confidences in ["ece", "coverage", "accuracy_when_certain"] {
+            origin.scores.remove(&format!("{part}_{of_confidences}"));
+        }
+    }
+    let scores = score(&calibrated, origin.seed)?;
+    origin.note("folds", &scores, coverage(&calibrated, meta.uncertain_below));
+    let mut notes: Vec<&str> = origin.notes.lines().filter(|line| !line.starts_with(NOTE)).collect();
+    let note = format!(
+        "{NOTE}{} answers to {} speakers, of {} models of the same recipe that had not heard them",
+        scores.n, scores.n_speakers, answers.n_folds
+    );
+    notes.push(&note);
+    origin.notes = notes.join("\n");
+    Ok(calibrated)
+}
