@@ -6,7 +6,7 @@ Build our side first, then run this with the Python that has requirements.txt in
     python reference/bench/compare.py            # all; or: compare.py train infer --rounds 15
 
 Every contender is a process of its own that prepares its work and waits. In each round each of them does its work once, in
-an order that changes from round to round; the others sleep. `stock` is glibc's allocator as it comes; `keep` is the same
+an order that changes from round to round; the others are stopped, also their threads that would wait actively. `stock` is glibc's allocator as it comes; `keep` is the same
 with thresholds that keep freed memory (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_), for every contender alike.
 """
 
@@ -15,6 +15,7 @@ import glob
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -48,14 +49,18 @@ class Contender:
         )
 
     def run(self, repeats):
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(f"{repeats}\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
             raise SystemExit(f"{self.name} ({self.allocator}) ended without an answer")
+        # Its threads may go on waiting actively (OpenBLAS' for tens of milliseconds), at the cost of whoever comes next.
+        self.process.send_signal(signal.SIGSTOP)
         return float(answer)
 
     def close(self):
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         self.process.wait()
 

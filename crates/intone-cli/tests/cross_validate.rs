@@ -1,7 +1,5 @@
 //! `intone cross-validate`, and `intone model calibrate` by its folds, the real program on recordings made here.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
-
 mod common;
 
 use common::{Place, corpus, read, run};

@@ -1,7 +1,5 @@
 //! `intone evaluate`, `report` and `model card`, the real program on recordings made here.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
-
 mod common;
 
 use common::{LABELS, Place, corpus, read, run};

@@ -106,26 +106,39 @@ pub(super) fn resample(samples: &[f32], from: SampleRate, to: SampleRate) -> Res
     while engines.len() < n_blocks.div_ceil(in_piece) {
         engines.push(Engine::take(from, to)?);
     }
-    let mut late = vec![0.0; n_blocks * len_out];
-    let pieces = late.chunks_mut(in_piece * len_out).zip(engines).enumerate();
+    let mut resampled = vec![0.0; n_out];
+    // The first piece lacks what comes before the signal.
+    let (first, others) = resampled.split_at_mut((in_piece * len_out - delay).min(n_out));
+    let pieces = std::iter::once(first).chain(others.chunks_mut(in_piece * len_out)).zip(engines);
+    let pieces: Vec<_> = pieces.enumerate().collect();
     share_out(
-        pieces,
-        || (),
-        |(), (piece, (out, mut engine))| {
+        pieces.into_iter(),
+        || vec![0.0; len_out],
+        |block_out, (piece, (mut out, mut engine))| {
             let first = piece * in_piece;
             // What a block leaves to the next one depends on that block alone.
             if let Some(before) = first.checked_sub(1) {
-                engine.convert(samples, before * len_in, &mut out[..len_out]);
+                engine.convert(samples, before * len_in, block_out);
             }
-            for (block, out) in (first..).zip(out.chunks_exact_mut(len_out)) {
-                engine.convert(samples, block * len_in, out);
+            for block in first.. {
+                let late = if block == 0 { delay } else { 0 };
+                let n = out.len().min(len_out - late);
+                let (own, rest) = out.split_at_mut(n);
+                out = rest;
+                if n == len_out {
+                    engine.convert(samples, block * len_in, own);
+                } else {
+                    engine.convert(samples, block * len_in, block_out);
+                    own.copy_from_slice(&block_out[late..][..n]);
+                }
+                if out.is_empty() {
+                    break;
+                }
             }
             engine.give_back();
         },
     );
-    late.truncate(delay + n_out);
-    late.drain(..delay);
-    Ok(late)
+    Ok(resampled)
 }
 
 impl fmt::Debug for Resampler {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
 use crate::features::decibel::powers_to_db;
-use crate::features::frames::{peak, whisper_value};
+use crate::features::frames::{peak, put_columns, whisper_value};
 use crate::features::mel::MelBank;
 use crate::features::spectrum::{self, Spectrum};
 use crate::features::{Filling, Frames, FrontEnd, Style};
@@ -56,9 +56,10 @@ impl Extractor {
     /// The log-mel picture of a whole clip, [`FrontEnd::frames_of`] its length.
     pub fn log_mel(&self, samples: &[f32]) -> LogMel {
         let front_end = &self.plan.front_end;
-        let mut frames = Frames::new(front_end.n_mels);
-        self.plan.whole(samples, front_end.frames_of(samples.len()), &mut frames);
-        LogMel::from_frames(&frames, front_end)
+        let (n_mels, n_frames) = (front_end.n_mels, front_end.frames_of(samples.len()));
+        let mut db = vec![0.0; n_mels * n_frames];
+        self.plan.columns(samples, n_frames, &mut db);
+        LogMel::from_db(db, n_mels, n_frames, front_end)
     }
 
     /// The frames of a whole clip, absolute: at least as many as its first window has, a shorter clip being filled up at
@@ -135,14 +136,17 @@ impl LogMel {
     /// The picture of absolute frames, all that are in `frames`.
     pub fn from_frames(frames: &Frames, front_end: &FrontEnd) -> LogMel {
         let (n_mels, n_frames) = (frames.n_mels(), frames.range().len());
-        let (style, top_db, peak_db) = (front_end.style, front_end.top_db, peak(frames.values()));
-        let mut data = Vec::with_capacity(n_mels * n_frames);
-        for mel in 0..n_mels {
-            let row = frames.values().iter().skip(mel).step_by(n_mels);
-            match style {
-                Style::Librosa => data.extend(row.map(|db| (db - peak_db).max(-top_db).min(0.0))),
-                Style::Whisper => data.extend(row.map(|&db| whisper_value(db, peak_db, top_db))),
-            }
+        let mut db = vec![0.0; n_mels * n_frames];
+        put_columns(frames.values(), n_mels, 0, n_frames, &mut db, |db| db);
+        LogMel::from_db(db, n_mels, n_frames, front_end)
+    }
+
+    /// The picture of absolute decibels, `[n_mels, n_frames]`.
+    fn from_db(mut data: Vec<f32>, n_mels: usize, n_frames: usize, front_end: &FrontEnd) -> LogMel {
+        let (style, top_db, peak_db) = (front_end.style, front_end.top_db, peak(&data));
+        match style {
+            Style::Librosa => data.iter_mut().for_each(|db| *db = (*db - peak_db).max(-top_db).min(0.0)),
+            Style::Whisper => data.iter_mut().for_each(|db| *db = whisper_value(*db, peak_db, top_db)),
         }
         LogMel { n_mels, n_frames, style, data }
     }
@@ -251,9 +255,25 @@ impl Plan {
         Scratch { spectrum: self.spectrum.scratch(), power }
     }
 
-    /// Appends the first `n_frames` frames of a whole clip.
-    fn whole(&self, samples: &[f32], n_frames: usize, out: &mut Frames) {
-        self.frames(samples, 0, 0..n_frames, &mut self.scratch(), out);
+    /// Writes the first `n_frames` frames of a whole clip to the columns of `out`, `[n_mels, n_frames]`.
+    fn columns(&self, samples: &[f32], n_frames: usize, out: &mut [f32]) {
+        let n_mels = self.front_end.n_mels;
+        let out = Mutex::new(out);
+        let piece = |(scratch, frames): &mut (Scratch, Vec<f32>), first: usize| {
+            let range = first..(first + FRAMES_IN_A_PIECE).min(n_frames);
+            let frames = &mut frames[..range.len() * n_mels];
+            vectorised(Piece { plan: self, samples, from: 0, range, scratch, out: frames });
+            let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+            put_columns(frames, n_mels, first, n_frames, &mut out, |db| db);
+        };
+        let state = || (self.scratch(), vec![0.0; FRAMES_IN_A_PIECE * n_mels]);
+        let pieces = (0..n_frames).step_by(FRAMES_IN_A_PIECE);
+        if n_frames < 2 * FRAMES_IN_A_PIECE {
+            let mut state = state();
+            pieces.for_each(|first| piece(&mut state, first));
+        } else {
+            share_out(pieces, state, piece);
+        }
     }
 
     /// Appends the frames `range`, the last of a clip, and what fills it up to `at_least` frames.

@@ -79,16 +79,7 @@ impl Frames {
             Style::Librosa => ((db - peak_db).max(-top_db).min(0.0) + top_db) / top_db,
             Style::Whisper => whisper_value(db, peak_db, top_db),
         };
-        // Into rows of the output, a block of frames at a time: both sides stay in the cache.
-        const BLOCK: usize = 16;
-        for (block, frames) in frames.chunks(BLOCK * self.n_mels).enumerate() {
-            for (mel, row) in out.chunks_exact_mut(n_frames).enumerate() {
-                let columns = frames.iter().skip(mel).step_by(self.n_mels);
-                for (out, &db) in row[block * BLOCK..].iter_mut().zip(columns) {
-                    *out = value(db);
-                }
-            }
-        }
+        put_columns(frames, self.n_mels, 0, n_frames, out, value);
         Ok(())
     }
 
@@ -133,7 +124,40 @@ impl Frames {
 
 /// The loudest value, but for what fills a window up; negative infinity where there is none.
 pub(super) fn peak(db: &[f32]) -> f32 {
-    db.iter().copied().filter(|db| *db < f32::INFINITY).fold(f32::NEG_INFINITY, f32::max)
+    // Several running maxima, as vectors like it.
+    const LANES: usize = 16;
+    let mut peaks = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = db.as_chunks::<LANES>();
+    let mut hear = |values: &[f32]| {
+        for (peak, &db) in peaks.iter_mut().zip(values) {
+            let db = if db < f32::INFINITY { db } else { f32::NEG_INFINITY };
+            *peak = if db > *peak { db } else { *peak };
+        }
+    };
+    chunks.iter().for_each(|chunk| hear(chunk));
+    hear(rest);
+    peaks.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Writes a value for each of `frames`, `[n, n_mels]`, to the columns of `out`, `[n_mels, n_frames]`, from the `first` one on: a
+/// block of frames at a time, so that both sides stay in the cache.
+pub(super) fn put_columns(
+    frames: &[f32],
+    n_mels: usize,
+    first: usize,
+    n_frames: usize,
+    out: &mut [f32],
+    value: impl Fn(f32) -> f32,
+) {
+    const BLOCK: usize = 16;
+    for (block, frames) in frames.chunks(BLOCK * n_mels).enumerate() {
+        for (mel, row) in out.chunks_exact_mut(n_frames).enumerate() {
+            let columns = frames.iter().skip(mel).step_by(n_mels);
+            for (out, &db) in row[first + block * BLOCK..].iter_mut().zip(columns) {
+                *out = value(db);
+            }
+        }
+    }
 }
 
 /// Whisper's `(max(log10, peak - 8) + 4) / 4`, of decibels.
