@@ -54,7 +54,13 @@ fn panel(svg: &mut Svg, offset: f64, label: &str, values: &[Vec<f64>; 2], kept_e
     if kept_epoch >= 1 {
         let at = axes.x(kept_epoch as f64);
         svg.line((at, axes.top), (at, axes.bottom), Stroke::dashed("#777", 1.0, "1 3"));
-        svg.text_in(at + 4.0, axes.bottom - 6.0, Anchor::Start, "#555", &format!("kept: {kept_epoch}"));
+        // On that side of its line where there is room.
+        let (beside, anchor) = if at < (axes.left + axes.right) / 2.0 {
+            (at + 4.0, Anchor::Start)
+        } else {
+            (at - 4.0, Anchor::End)
+        };
+        svg.text_in(beside, axes.bottom - 6.0, anchor, "#555", &format!("kept: {kept_epoch}"));
     }
     for (i, (name, stroke)) in [("training", TRAINING), ("validation", VALIDATION)].into_iter().enumerate() {
         let points: Vec<_> =
@@ -93,7 +99,13 @@ mod tests {
             assert_eq!(points.len(), 7);
             assert!(points.iter().all(|(x, y)| (0.0..2.0 * WIDTH).contains(x) && (33.9..HEIGHT).contains(y)));
         }
-        assert!(svg.contains("kept: 3"));
+        let label_of = |svg: &str, epoch: usize| {
+            let label = svg.lines().find(|line| line.contains(&format!("kept: {epoch}"))).unwrap();
+            label.to_owned()
+        };
+        assert!(label_of(&svg, 3).contains("text-anchor=\"start\""), "{svg}");
+        let last = curve(&(1..=7).map(row).collect::<Vec<_>>(), 7);
+        assert!(label_of(&last, 7).contains("text-anchor=\"end\""), "{last}");
         assert!(curve(&[row(1)], 1).contains("polyline"), "a run of one epoch has a picture too");
     }
 }

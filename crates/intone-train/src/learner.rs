@@ -63,25 +63,23 @@ impl Learner {
         let device = device.clone().autodiff();
         let mut rng = stream(config.seed, Purpose::Weights, 0, 0);
         let mut normal = || normal(&mut rng);
+        let mut start = BTreeMap::new();
         let network = match (config.architecture(N_CLASSES), &config.model) {
             (Architecture::Vgg(vgg), ModelConfig::Vgg { .. }) => {
                 Network::vgg(config, &vgg, Vgg::init(&vgg, &device, &mut normal))
             }
             (Architecture::Encoder(encoder), ModelConfig::Encoder(model)) => {
                 let known = published(model, &encoder)?;
+                if is_extrapolated(model) {
+                    start.clone_from(&known);
+                }
                 let network = EncoderNetwork::init(&encoder, known, &device, &mut normal);
                 Network::encoder(config, &encoder, network.map_err(IntoneError::from)?)
             }
             (other, _) => return Err(untrained(&other)),
         };
-        Learner {
-            config: config.clone(),
-            device,
-            network,
-            optimizer: Optimizer::default(),
-            published: BTreeMap::new(),
-        }
-        .with_published()
+        let (config, optimizer) = (config.clone(), Optimizer::default());
+        Ok(Learner { config, device, network, optimizer, published: start })
     }
 
     /// Goes on with the weights and the optimiser of a checkpoint.
@@ -101,19 +99,13 @@ impl Learner {
             other => return Err(untrained(&other)),
         };
         let network = network.map_err(IntoneError::from)?;
-        Learner { config: config.clone(), device, network, optimizer, published: BTreeMap::new() }
-            .with_published()
-    }
-
-    /// Remembers the published encoder, if it is going to be needed.
-    fn with_published(mut self) -> Result<Learner> {
-        if let (Network::Encoder { config, .. }, ModelConfig::Encoder(model)) =
-            (&self.network, &self.config.model)
-            && model.extrapolation != 1.0
-        {
-            self.published = published(model, config)?;
-        }
-        Ok(self)
+        let published = match (&network, &config.model) {
+            (Network::Encoder { config, .. }, ModelConfig::Encoder(model)) if is_extrapolated(model) => {
+                published(model, config)?
+            }
+            _ => BTreeMap::new(),
+        };
+        Ok(Learner { config: config.clone(), device, network, optimizer, published })
     }
 
     /// All tensors of the network as it is, as they lie in a model file.
@@ -270,6 +262,11 @@ impl Network {
             (Network::Vgg { .. }, Inputs::Frozen(_)) => unreachable!("only an encoder can be frozen"),
         }
     }
+}
+
+/// Whether what is kept lies elsewhere than training came, on the line from the published weights.
+fn is_extrapolated(model: &EncoderModel) -> bool {
+    model.extrapolation != 1.0
 }
 
 /// The part of the published weights that the network has.
