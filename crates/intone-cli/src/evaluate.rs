@@ -34,8 +34,8 @@ pub(crate) struct Args {
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     data: Vec<PathBuf>,
 
-    /// The split: default, audeering, tfds, emobox/N, luna-jimenez/N, by-speaker/K/FOLD, sentence-and-speaker/K/FOLD,
-    /// loso/SPEAKER, cross-corpus/TRAIN/TEST, all, manifest
+    /// The split: default, final, audeering, tfds, emobox/N, luna-jimenez/N, by-speaker/K/FOLD,
+    /// sentence-and-speaker/K/FOLD, loso/SPEAKER, cross-corpus/TRAIN/TEST, all, manifest
     #[arg(long, default_value = "default")]
     protocol: String,
 

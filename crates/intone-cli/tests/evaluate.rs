@@ -234,7 +234,7 @@ fn what_cannot_be_evaluated_is_said() {
     let with =
         |args: &[&str]| run(&place, &[&["evaluate", "model.safetensors", "--data", "data"], args].concat());
     for (args, expected) in [
-        (&["--protocol", "nonsense"][..], "expected one of default, audeering, tfds, emobox/1"),
+        (&["--protocol", "nonsense"][..], "expected one of default, final, audeering, tfds, emobox/1"),
         (&["--protocol", "by-speaker/5"], "has several folds"),
         (&["--protocol", "emobox/2"], "the data lack 4 of the speakers of its test part (ravdess/04"),
         (&["--protocol", "emobox/2", "--partial"], "no clips in the test part"),

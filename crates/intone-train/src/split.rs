@@ -6,6 +6,7 @@
 //! | text | what |
 //! |---|---|
 //! | `default` | the project's own: CREMA-D and RAVDESS, three parts (see [`Protocol::Default`]) |
+//! | `final` | the same for a last training: validation actors of CREMA-D train too (see [`Protocol::Final`]) |
 //! | `audeering` | CREMA-D as published by audEERING (version 1.1.0), three parts |
 //! | `tfds` | CREMA-D as in TensorFlow Datasets (crema_d 1.0.0), three parts |
 //! | `emobox/1` .. `emobox/6` | RAVDESS as in EmoBox, training and test |

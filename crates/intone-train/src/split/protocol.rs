@@ -14,7 +14,7 @@ use crate::corpus::{Clip, Corpus, crema_d, ravdess};
 use crate::error::{Error, Result};
 
 /// What is offered when a name is not known.
-const CHOICES: &str = "default, audeering, tfds, emobox/1 to emobox/6, luna-jimenez/0 to luna-jimenez/4, \
+const CHOICES: &str = "default, final, audeering, tfds, emobox/1 to emobox/6, luna-jimenez/0 to luna-jimenez/4, \
                        by-speaker/K/FOLD[/SEED], nested/K/FOLD[/SEED], sentence-and-speaker/K/FOLD[/SEED], \
                        loso/SPEAKER, cross-corpus/TRAIN/TEST, all, manifest; for a cross-validation also emobox, \
                        luna-jimenez, by-speaker/K[/SEED], nested/K[/SEED], sentence-and-speaker/K[/SEED], loso, \
@@ -37,6 +37,9 @@ pub enum Protocol {
     /// model. Clips of other corpora are left out.
     #[default]
     Default,
+    /// [`Protocol::Default`] for a last training, once everything has been chosen: its eight validation actors of CREMA-D train
+    /// as well. The two of RAVDESS stay the validation part, too few to choose by; the test is the same.
+    Final,
     /// CREMA-D as published by audEERING.
     Audeering,
     /// CREMA-D as in TensorFlow Datasets.
@@ -108,6 +111,7 @@ impl Protocol {
         let split = self.sides(corpus)?;
         let needed: &[Part] = match self {
             Protocol::Default
+            | Protocol::Final
             | Protocol::Audeering
             | Protocol::Tfds
             | Protocol::BySpeaker { .. }
@@ -167,6 +171,7 @@ impl Protocol {
     pub fn absent_speakers(&self, part: Part, corpus: &Corpus) -> Vec<String> {
         let side: Side = match self {
             Protocol::Default => Box::new(default_side),
+            Protocol::Final => Box::new(final_side),
             Protocol::Audeering => Box::new(audeering_side),
             Protocol::Tfds => Box::new(tfds_side),
             Protocol::EmoBox { fold } => {
@@ -199,6 +204,7 @@ impl Protocol {
         };
         match self {
             Protocol::Default => by_table(default_side),
+            Protocol::Final => by_table(final_side),
             Protocol::Audeering => by_table(audeering_side),
             Protocol::Tfds => by_table(tfds_side),
             Protocol::EmoBox { fold } => {
@@ -301,6 +307,13 @@ fn default_side(corpus: &str, actor: u16) -> Option<Part> {
     }
 }
 
+fn final_side(corpus: &str, actor: u16) -> Option<Part> {
+    match default_side(corpus, actor)? {
+        Part::Validation if corpus == crema_d::NAME => Some(Part::Train),
+        part => Some(part),
+    }
+}
+
 fn audeering_side(corpus: &str, actor: u16) -> Option<Part> {
     three_parts(corpus, actor, [&AUDEERING_TRAIN, &AUDEERING_DEV, &AUDEERING_TEST])
 }
@@ -318,6 +331,7 @@ impl std::fmt::Display for Protocol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Protocol::Default => f.write_str("default"),
+            Protocol::Final => f.write_str("final"),
             Protocol::Audeering => f.write_str("audeering"),
             Protocol::Tfds => f.write_str("tfds"),
             Protocol::EmoBox { fold } => write!(f, "emobox/{fold}"),
@@ -348,6 +362,7 @@ impl std::str::FromStr for Protocol {
         };
         let protocol = match name.as_str() {
             "default" => Protocol::Default,
+            "final" => Protocol::Final,
             "audeering" => Protocol::Audeering,
             "tfds" => Protocol::Tfds,
             "all" => Protocol::All,

@@ -39,6 +39,21 @@ fn the_default_protocol_is_as_written_down() {
     let left_out: BTreeSet<&str> = split.left_out().iter().map(|clip| clip.speaker.as_str()).collect();
     assert_eq!(left_out.len(), 4 + 17);
     assert!(left_out.contains("ravdess/01") && left_out.contains("crema-d/1048"));
+
+    // The last training differs in eight actors, and in nothing of the test.
+    let last = Protocol::Final.split(&everybody()).unwrap();
+    let of_last = |part, corpus| actors(&last, part, corpus);
+    let mut train = of(Part::Train, crema_d);
+    train.extend(of(Part::Validation, crema_d));
+    train.sort_unstable();
+    assert_eq!(of_last(Part::Train, crema_d), train);
+    assert_eq!(of_last(Part::Train, ravdess), of(Part::Train, ravdess));
+    assert_eq!(
+        (of_last(Part::Validation, crema_d), of_last(Part::Validation, ravdess)),
+        (vec![], vec![3, 8])
+    );
+    assert_eq!(last.speakers(Part::Test), split.speakers(Part::Test));
+    assert_eq!("final".parse::<Protocol>().unwrap(), Protocol::Final);
 }
 
 #[test]
@@ -64,7 +79,7 @@ fn published_protocols_give_their_parts() {
 #[test]
 fn protocol_names_that_do_not_exist_say_what_does() {
     let cases = [
-        ("", "expected one of default, audeering"),
+        ("", "expected one of default, final, audeering"),
         ("random", "by-speaker/K/FOLD"),
         ("default/1", "'default' has no folds"),
         ("emobox", "fold: expected 1 to 6, got ''"),
@@ -256,7 +271,7 @@ fn families_have_their_folds() {
     for (name, expected) in [
         ("by-speaker/2", "K: expected 3 or more"),
         ("by-speaker/5/x", "SEED"),
-        ("nonsense", "expected one of default, audeering"),
+        ("nonsense", "expected one of default, final, audeering"),
         ("cross-corpus/a", "cross-corpus/TRAIN/TEST"),
     ] {
         let error = name.parse::<Family>().unwrap_err().to_string();
