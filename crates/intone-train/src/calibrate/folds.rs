@@ -1,5 +1,5 @@
 //! Calibration by a cross-validation: a model's few validation speakers may be easier or harder than others, and all folds
-//! together have answers to every speaker by a model of the same recipe that had not heard him.
+//! together have answers to every speaker by a model of the same recipe that had not heard them.
 
 use std::path::Path;
 
