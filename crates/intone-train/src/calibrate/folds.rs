@@ -1,5 +1,6 @@
 //! Calibration by a cross-validation: a model's few validation speakers may be easier or harder than others, and all folds
-//! together have answers to every speaker by a model of the same recipe that had not heard them.
+//! together have answers to every speaker by a model of the same recipe that had not heard them. Those models may have heard
+//! the speakers that the model is tested on; none of the answers that count is to one of these.
 
 use std::path::Path;
 
