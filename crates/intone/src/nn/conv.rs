@@ -197,18 +197,25 @@ fn pack(c_in: usize, c_out: usize, taps: impl Fn(usize, usize) -> [f32; 9] + Syn
     let mut packed = buffer::take(c_out.div_ceil(BLOCK) * block_len);
     packed.par_chunks_mut(block_len).enumerate().for_each(|(block, packed)| {
         let first = block * BLOCK;
-        if c_out < first + BLOCK {
-            packed.fill(0.0);
-        }
+        // The filters of a block of output channels at once: whole lines are written, far apart as they are.
+        let mut filters = [[0.0; BLOCK]; 9];
+        let mut transformed = [[0.0; BLOCK]; TILE_POSITIONS];
         for i in 0..c_in {
             for o in first..c_out.min(first + BLOCK) {
-                let mut put = |values: &[f32]| {
-                    for (position, value) in values.iter().enumerate() {
-                        packed[(position * c_in + i) * BLOCK + o - first] = *value;
-                    }
-                };
-                let taps = taps(o, i);
-                if is_winograd(c_in) { put(&transform(&taps)) } else { put(&taps) }
+                for (filters, tap) in filters.iter_mut().zip(taps(o, i)) {
+                    filters[o - first] = tap;
+                }
+            }
+            let mut put = |values: &[Lanes]| {
+                for (position, values) in values.iter().enumerate() {
+                    packed[(position * c_in + i) * BLOCK..][..BLOCK].copy_from_slice(values);
+                }
+            };
+            if is_winograd(c_in) {
+                transform(&filters, &mut transformed);
+                put(&transformed);
+            } else {
+                put(&filters);
             }
         }
     });
@@ -218,57 +225,75 @@ fn pack(c_in: usize, c_out: usize, taps: impl Fn(usize, usize) -> [f32; 9] + Syn
 /// The gradient by the kernel's weights back to `[c_out, c_in, 3, 3]`.
 fn unpack_gradient(packed: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
     let mut weight = vec![0.0; c_out * c_in * 9];
-    weight.par_chunks_mut(c_in * 9).enumerate().for_each(|(o, filters)| {
-        for (i, taps) in filters.as_chunks_mut::<9>().0.iter_mut().enumerate() {
-            let value = |position: usize| packed[packed_index(o, i, position, c_in)];
-            *taps = if is_winograd(c_in) {
-                transform_back(&std::array::from_fn(value))
-            } else {
-                std::array::from_fn(value)
+    let blocks = packed.par_chunks(positions(c_in) * c_in * BLOCK);
+    weight.par_chunks_mut(c_in * 9 * BLOCK).zip(blocks).for_each(|(weight, packed)| {
+        let mut transformed = [[0.0; BLOCK]; TILE_POSITIONS];
+        let mut filters = [[0.0; BLOCK]; 9];
+        for i in 0..c_in {
+            let take = |values: &mut [Lanes]| {
+                for (position, values) in values.iter_mut().enumerate() {
+                    values.copy_from_slice(&packed[(position * c_in + i) * BLOCK..][..BLOCK]);
+                }
             };
+            if is_winograd(c_in) {
+                take(&mut transformed);
+                transform_back(&transformed, &mut filters);
+            } else {
+                take(&mut filters);
+            }
+            for (o, weight) in weight.chunks_exact_mut(c_in * 9).enumerate() {
+                weight.as_chunks_mut::<9>().0[i] = std::array::from_fn(|tap| filters[tap][o]);
+            }
         }
     });
     weight
 }
 
-fn packed_index(o: usize, i: usize, position: usize, c_in: usize) -> usize {
-    ((o / BLOCK * positions(c_in) + position) * c_in + i) * BLOCK + o % BLOCK
-}
+/// A value for each output channel of a block.
+type Lanes = [f32; BLOCK];
 
-/// `G g G^T`, with `G = [1/4 0 0; -1/6 -1/6 -1/6; -1/6 1/6 -1/6; 1/24 1/12 1/6; 1/24 -1/12 1/6; 0 0 1]` (Lavin and Gray
-/// 2016).
-fn transform(g: &[f32; 9]) -> [f32; TILE_POSITIONS] {
-    let along = |a: f32, b: f32, c: f32| {
-        let (even, even_two) = (-(a + c) / 6.0, a / 24.0 + c / 6.0);
-        let (odd, odd_two) = (b / 6.0, b / 12.0);
-        [a / 4.0, even - odd, even + odd, even_two + odd_two, even_two - odd_two, c]
+/// `G g G^T` of a block of filters, with `G = [1/4 0 0; -1/6 -1/6 -1/6; -1/6 1/6 -1/6; 1/24 1/12 1/6; 1/24 -1/12 1/6; 0 0 1]`
+/// (Lavin and Gray 2016).
+fn transform(g: &[Lanes; 9], u: &mut [Lanes; TILE_POSITIONS]) {
+    let along = |[a, b, c]: [&Lanes; 3]| {
+        let mut out = [[0.0; BLOCK]; TILE_IN];
+        for o in 0..BLOCK {
+            let (a, b, c) = (a[o], b[o], c[o]);
+            let (even, even_two) = (-(a + c) / 6.0, a / 24.0 + c / 6.0);
+            let (odd, odd_two) = (b / 6.0, b / 12.0);
+            let all = [a / 4.0, even - odd, even + odd, even_two + odd_two, even_two - odd_two, c];
+            (0..TILE_IN).for_each(|y| out[y][o] = all[y]);
+        }
+        out
     };
-    let columns: [[f32; TILE_IN]; 3] = std::array::from_fn(|x| along(g[x], g[3 + x], g[6 + x]));
-    let mut u = [0.0; TILE_POSITIONS];
+    let columns: [[Lanes; TILE_IN]; 3] = std::array::from_fn(|x| along([&g[x], &g[3 + x], &g[6 + x]]));
     for (y, row) in u.as_chunks_mut::<TILE_IN>().0.iter_mut().enumerate() {
-        *row = along(columns[0][y], columns[1][y], columns[2][y]);
+        *row = along([&columns[0][y], &columns[1][y], &columns[2][y]]);
     }
-    u
 }
 
 /// `G^T u G`: the way back of [`transform`].
-fn transform_back(u: &[f32; TILE_POSITIONS]) -> [f32; 9] {
-    let along = |u: [f32; TILE_IN]| {
-        let (sum, sum_two) = (u[1] + u[2], u[3] + u[4]);
-        let (difference, difference_two) = (u[2] - u[1], u[3] - u[4]);
-        [
-            u[0] / 4.0 - sum / 6.0 + sum_two / 24.0,
-            difference / 6.0 + difference_two / 12.0,
-            (sum_two - sum) / 6.0 + u[5],
-        ]
+fn transform_back(u: &[Lanes; TILE_POSITIONS], g: &mut [Lanes; 9]) {
+    let along = |u: [&Lanes; TILE_IN]| {
+        let mut out = [[0.0; BLOCK]; 3];
+        for o in 0..BLOCK {
+            let u = u.map(|u| u[o]);
+            let (sum, sum_two) = (u[1] + u[2], u[3] + u[4]);
+            let (difference, difference_two) = (u[2] - u[1], u[3] - u[4]);
+            let all = [
+                u[0] / 4.0 - sum / 6.0 + sum_two / 24.0,
+                difference / 6.0 + difference_two / 12.0,
+                (sum_two - sum) / 6.0 + u[5],
+            ];
+            (0..3).for_each(|y| out[y][o] = all[y]);
+        }
+        out
     };
-    let columns: [[f32; 3]; TILE_IN] =
-        std::array::from_fn(|x| along(std::array::from_fn(|y| u[y * TILE_IN + x])));
-    let mut g = [0.0; 9];
+    let columns: [[Lanes; 3]; TILE_IN] =
+        std::array::from_fn(|x| along(std::array::from_fn(|y| &u[y * TILE_IN + x])));
     for (y, row) in g.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-        *row = along(std::array::from_fn(|x| columns[x][y]));
+        *row = along(std::array::from_fn(|x| &columns[x][y]));
     }
-    g
 }
 
 /// Copies rows `y0 - 1 ..= y0 + rows.n` of what a convolution sees of an image, with a border of zeros, in the form that the

@@ -80,10 +80,16 @@ type ApplyRows<'a> = dyn Fn(&[f32], usize, &mut [f32]) + Sync + 'a;
 impl Packed {
     /// From a layer's weight `[c_out, c_in]`.
     pub(crate) fn from_rows(weight: &[f32], c_in: usize) -> Packed {
-        Packed::from_strided_rows(weight, weight.len() / c_in, c_in, c_in)
+        let mut packed = Packed::zeros(weight.len() / c_in, c_in);
+        let blocks = packed.values.par_chunks_exact_mut(c_in * BLOCK);
+        blocks.zip(weight.par_chunks(c_in * BLOCK)).for_each(|(values, rows)| {
+            let shape = Turned { n: rows.len() / c_in, c: c_in, pitch: c_in, pitch_out: BLOCK };
+            kernels().transpose(shape, rows, values);
+        });
+        packed
     }
 
-    /// The same from `c_out` rows that begin `pitch` apart.
+    /// The same on this thread, from `c_out` rows that begin `pitch` apart.
     pub(crate) fn from_strided_rows(x: &[f32], c_out: usize, pitch: usize, c_in: usize) -> Packed {
         let mut packed = Packed::zeros(c_out, c_in);
         for (block, values) in packed.values.chunks_exact_mut(c_in * BLOCK).enumerate() {

@@ -11,6 +11,8 @@ use crate::model::train::{mix_seed, parameter, read_all, replace_all, set, updat
 use crate::model::{ModelError, Tensor as Weights, Update, Values, VggConfig, Weights as FileWeights};
 use crate::nn::EPSILON;
 use crate::nn::layers::{self as nn, Convolved, Gain};
+use crate::nn::linear::ProductPrecision;
+use crate::nn::rows::linear;
 
 /// The network, for training and as the definition that inference is made from.
 #[derive(Module, Debug)]
@@ -260,7 +262,7 @@ impl Norm {
 impl Dense {
     /// `x` `[n, n_in]` -> `[n, n_out]`, normalised and rectified.
     fn forward(&self, x: Tensor<2>, observe: &mut dyn FnMut(Tensor<2>, usize)) -> Tensor<2> {
-        let y = x.matmul(self.weight.val().transpose());
+        let y = linear(x, self.weight.val(), ProductPrecision::F32);
         let [n, c] = y.dims();
         let mean = y.clone().mean_dim(0);
         let centred = y - mean.clone();
