@@ -6,8 +6,9 @@ Build our side first, then run this with the Python that has requirements.txt in
     python reference/bench/compare.py            # all; or: compare.py train infer --rounds 15
 
 Every contender is a process of its own that prepares its work and waits. In each round each of them does its work once, in
-an order that changes from round to round; the others are stopped, also their threads that would wait actively. `stock` is glibc's allocator as it comes; `keep` is the same
-with thresholds that keep freed memory (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_), for every contender alike.
+an order that changes from round to round; the others are stopped, also their threads that would wait actively. `stock` is
+glibc's allocator as it comes; `keep` is the same with thresholds that keep freed memory (MALLOC_MMAP_THRESHOLD_,
+MALLOC_TRIM_THRESHOLD_), for every contender alike.
 """
 
 import argparse

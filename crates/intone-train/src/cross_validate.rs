@@ -259,13 +259,6 @@ pub(crate) struct Finished {
     pub predictions: PathBuf,
 }
 
-impl Finished {
-    /// Whether its configuration and this one differ in nothing but the seed and the protocol.
-    pub(crate) fn is_of_recipe(&self, config: &str) -> bool {
-        Config::same_recipe(&self.config, config)
-    }
-}
-
 /// The folds of a cross-validation that are done, in the order of their names.
 ///
 /// # Errors

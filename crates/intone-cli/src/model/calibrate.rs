@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use intone::model::ModelFile;
+use intone::model::{ModelFile, ModelMeta};
 use intone_train::calibrate::{FoldAnswers, recalibrate};
-use intone_train::evaluate::{Prediction, coverage, cross_entropy, score};
+use intone_train::evaluate::{coverage, cross_entropy, score};
 use intone_train::leak;
 use intone_train::report::SEED;
 
@@ -42,12 +42,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let beside = leak::split_beside(&args.model);
     let heard = leak::heard(&meta.provenance, beside.as_deref(), &corpus)?;
     let answers = FoldAnswers::read(&args.folds, &meta, &heard)?;
-    let mut table =
-        vec![row("before", meta.temperature, meta.uncertain_below, &answers.at(meta.temperature))?];
-    let calibrated = recalibrate(&mut meta, &answers)?;
-    table.push(row("now", meta.temperature, meta.uncertain_below, &calibrated)?);
+    let before = row("before", &meta, &answers)?;
+    let scores = recalibrate(&mut meta, &answers)?;
     ModelFile::write_again(&args.model, &args.out, &meta)?;
-    let scores = score(&calibrated, SEED)?;
     let mut out = io::stdout().lock();
     writeln!(
         out,
@@ -58,18 +55,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         scores.accuracy
     )?;
     writeln!(out, "        temperature  cross-entropy    ECE  uncertain below  coverage  accuracy of these")?;
-    table.iter().try_for_each(|row| writeln!(out, "{row}"))?;
+    writeln!(out, "{before}\n{}", row("now", &meta, &answers)?)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// How well confidences fit these answers.
-fn row(when: &str, temperature: f32, uncertain_below: f32, answers: &[Prediction]) -> anyhow::Result<String> {
-    let (ece, (share, right)) = (score(answers, SEED)?.ece, coverage(answers, uncertain_below));
+/// How well the model's confidences fit these answers.
+fn row(when: &str, meta: &ModelMeta, answers: &FoldAnswers) -> anyhow::Result<String> {
+    let answers = answers.at(meta.temperature);
+    let (ece, (share, right)) = (score(&answers, SEED)?.ece, coverage(&answers, meta.uncertain_below));
     Ok(format!(
-        "{when:<6} {temperature:>12.3} {:>14.4} {ece:>6.3} {:>14.1} % {:>7.1} % {:>16.1} %",
-        cross_entropy(answers),
-        100.0 * uncertain_below,
+        "{when:<6} {:>12.3} {:>14.4} {ece:>6.3} {:>14.1} % {:>7.1} % {:>16.1} %",
+        meta.temperature,
+        cross_entropy(&answers),
+        100.0 * meta.uncertain_below,
         100.0 * share,
         100.0 * right
     ))

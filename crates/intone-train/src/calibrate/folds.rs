@@ -7,10 +7,11 @@ use std::path::Path;
 use intone::model::ModelMeta;
 
 use super::{at, fit_temperature, fit_uncertain_below};
+use crate::config::Config;
 use crate::corpus::Sex;
 use crate::cross_validate::{FoldResult, finished};
 use crate::error::{Error, Result};
-use crate::evaluate::{Prediction, coverage, score};
+use crate::evaluate::{Prediction, Scores, coverage, score};
 use crate::leak::Heard;
 use crate::predictions::{Answered, read_predictions};
 use crate::provenance::Results;
@@ -43,7 +44,7 @@ impl FoldAnswers {
         let folds = finished(run)?;
         let mut answers = FoldAnswers { n_folds: folds.len(), predictions: Vec::new(), logits: Vec::new() };
         for fold in &folds {
-            if !fold.is_of_recipe(&meta.provenance.config) {
+            if !Config::same_recipe(&fold.config, &meta.provenance.config) {
                 let what = format!(
                     "fold '{}' is of another recipe than the model: expected a configuration that differs in nothing but seed \
                      and protocol",
@@ -91,11 +92,11 @@ fn prediction(answered: Answered) -> Prediction {
 
 /// Fits temperature and threshold of a model anew by these answers, and takes down in its metadata that and with what result,
 /// under `folds_...`. What was noted of validation and test clips with the confidences of before is dropped; accuracy and UAR
-/// stay. Answers with the predictions as they are now.
+/// stay. Answers with how the answers score now.
 ///
 /// # Errors
 /// None for answers that were read.
-pub fn recalibrate(meta: &mut ModelMeta, answers: &FoldAnswers) -> Result<Vec<Prediction>> {
+pub fn recalibrate(meta: &mut ModelMeta, answers: &FoldAnswers) -> Result<Scores> {
     meta.temperature = fit_temperature(&answers.predictions, &answers.logits);
     let calibrated = answers.at(meta.temperature);
     let origin = &mut meta.provenance;
@@ -114,5 +115,5 @@ pub fn recalibrate(meta: &mut ModelMeta, answers: &FoldAnswers) -> Result<Vec<Pr
     );
     notes.push(&note);
     origin.notes = notes.join("\n");
-    Ok(calibrated)
+    Ok(scores)
 }
