@@ -73,5 +73,6 @@ for path in sys.argv[2:]:
     x, top_db = torch.from_numpy(np.load(path))[None], front_end["top_db"]
     whisper = front_end.get("style") == "whisper"
     x = x.clamp(min=x.max() - top_db / 40) if whisper else (x - x.max()).clamp(min=-top_db) / top_db + 1
-    scores = (network(x)[0] / meta["temperature"]).softmax(0)
+    logits = network(x)[0]
+    scores = (-((logits.max() - logits) ** meta.get("gap_exponent", 1)) / meta["temperature"]).softmax(0)
     print(json.dumps({"path": path, "scores": dict(zip(meta["labels"], scores.tolist()))}))

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let duration_s = samples.len() as f64 / f64::from(front_end.sample_rate_hz);
     let explain = |tensors, class| -> anyhow::Result<Evidence> {
         let model = Model::new(&file.meta.architecture, tensors)?;
-        Ok(occlusion(&model, front_end, file.meta.temperature, &frames, class)?)
+        Ok(occlusion(&model, front_end, file.meta.calibration(), &frames, class)?)
     };
     let draw = |path: &Path, evidence: &Evidence| {
         let write = || {

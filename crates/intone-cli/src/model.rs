@@ -198,7 +198,7 @@ fn read(path: Option<&Path>) -> anyhow::Result<Info> {
 }
 
 fn text(info: &Info, style: Style) -> String {
-    let ModelMeta { architecture, front_end, labels, temperature, provenance, .. } = &info.meta;
+    let ModelMeta { architecture, front_end, labels, temperature, gap_exponent, provenance, .. } = &info.meta;
     let mut page = Page { text: String::new(), style };
     page.title(info.file.as_deref().unwrap_or("the embedded model"));
     page.line("size", &format!("{} in {}", megabytes(info.bytes), info.precision));
@@ -206,6 +206,9 @@ fn text(info: &Info, style: Style) -> String {
     page.line("format", &format!("version {}", info.meta.format_version));
     page.line("classes", &labels.join(", "));
     page.line("temperature", &temperature.to_string());
+    if *gap_exponent != 1.0 {
+        page.line("gap exponent", &gap_exponent.to_string());
+    }
     if info.meta.uncertain_below > 0.0 {
         page.line("uncertain", &format!("below a probability of {:.1} %", 100.0 * info.meta.uncertain_below));
     }

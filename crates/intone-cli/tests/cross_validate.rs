@@ -95,20 +95,27 @@ fn confidences_are_fitted_on_the_folds_answers_to_speakers_that_the_model_knows(
     assert!(out.starts_with("48 answers to 4 speakers: UAR "), "{out}");
     let cross_entropy = |when: &str| -> f64 {
         let row = out.lines().find(|line| line.starts_with(when)).unwrap();
-        row.split_whitespace().nth(2).unwrap().parse().unwrap()
+        row.split_whitespace().nth(3).unwrap().parse().unwrap()
     };
     assert!(cross_entropy("now") <= cross_entropy("before"), "{out}");
+    let held_out: f64 = out
+        .lines()
+        .find_map(|line| line.strip_prefix("Each fold as the others would have it calibrated: ECE "))
+        .map(|ece| ece.parse().unwrap())
+        .unwrap();
 
     let [before, after] =
         ["run/small.safetensors", "out.safetensors"].map(|name| ModelFile::open(place.path(name)).unwrap());
     assert_eq!((&before.tensors, before.precision), (&after.tensors, after.precision));
     assert_ne!(before.meta.temperature, after.meta.temperature);
+    assert!(before.meta.gap_exponent == 1.0 && after.meta.gap_exponent != 1.0, "{:?}", after.meta);
     let scores = &after.meta.provenance.scores;
     for name in ["validation_ece", "test_ece", "test_coverage"] {
         assert!(before.meta.provenance.scores.contains_key(name) && !scores.contains_key(name), "{scores:?}");
     }
     assert_eq!(scores["test_uar"], before.meta.provenance.scores["test_uar"]);
     assert_eq!((scores["folds_clips"], scores["folds_speakers"]), (48.0, 4.0));
+    assert!((scores["folds_ece"] - held_out).abs() < 6e-4, "{scores:?} {out}");
     let note =
         "calibrated by 48 answers to 4 speakers, of 3 models of the same recipe that had not heard them";
     assert_eq!(after.meta.provenance.notes, format!("{}\n{note}", before.meta.provenance.notes));
@@ -129,7 +136,9 @@ fn confidences_are_fitted_on_the_folds_answers_to_speakers_that_the_model_knows(
     std::fs::copy(place.path("out.safetensors"), place.path("run/small.safetensors")).unwrap();
     let (exit, again, err) = run(&place, &[&CALIBRATE[..], &["run/small.safetensors"]].concat());
     assert_eq!(exit, 0, "{err}");
-    assert_eq!(again.lines().last(), out.lines().last());
+    let now =
+        |out: &str| out.lines().filter(|line| !line.starts_with("before")).collect::<Vec<_>>().join("\n");
+    assert_eq!(now(&again), now(&out));
     let bytes = |name: &str| std::fs::read(place.path(name)).unwrap();
     assert_eq!(bytes("run/small.safetensors"), bytes("out.safetensors"));
 }

@@ -66,6 +66,7 @@ fn onnx_runtime_gives_the_same_answers() {
             [("vgg", small_model()), ("chain", small_chain()), ("encoder", small_encoder())]
         {
             file.meta.temperature = 1.3;
+            file.meta.gap_exponent = if precision == Precision::F16 { 1.0 } else { 0.8 };
             models.push(place.path(format!("{name}-{}.safetensors", precision.name())));
             file.write(models.last().unwrap(), precision).unwrap();
         }

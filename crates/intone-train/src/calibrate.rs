@@ -1,13 +1,14 @@
 //! Confidences that mean something: the temperature of the softmax (Guo et al. 2017), and the confidence below which an
 //! answer is called uncertain. Both are fitted on clips that were not learned from: by a training on its validation clips, and
-//! once more by [`recalibrate`] on the many speakers of a cross-validation.
+//! once more by [`recalibrate`] on the many speakers of a cross-validation, which can tell the whole [`Calibration`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use intone::model::meta::{MAX_TEMPERATURE, MIN_TEMPERATURE};
+use intone::model::Calibration;
+use intone::model::meta::{MAX_GAP_EXPONENT, MAX_TEMPERATURE, MIN_GAP_EXPONENT, MIN_TEMPERATURE};
 
 use crate::bootstrap::Bootstrap;
-use crate::evaluate::{Prediction, cross_entropy, pooled};
+use crate::evaluate::{Prediction, mean_cross_entropy, pooled};
 use crate::training_set::N_CLASSES;
 
 pub use folds::{FoldAnswers, recalibrate};
@@ -20,35 +21,67 @@ pub const WANTED_ACCURACY: f64 = 0.8;
 /// How sure that is to be of speakers who were not among those it was fitted on: the share of the bootstrap's resamples.
 pub const WANTED_CERTAINTY: f64 = 0.95;
 
-/// Steps of the search: each makes the interval 0.62 times as long, so that the last is shorter than 1e-6.
-const N_STEPS: usize = 40;
+/// How exactly the best temperature is known, as a share of it; of the exponent's the root of this.
+const PRECISION: f64 = 1e-6;
 
-/// The temperature at which the cross-entropy is least, by golden-section search: it has one minimum for one window a clip,
-/// and nearly so for the mean over several.
+/// The temperature at which the cross-entropy is least: there is one such for one window a clip, and nearly so for the mean over
+/// several.
 pub fn fit_temperature(predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES]>]) -> f32 {
-    let loss = |log_t: f64| cross_entropy(&at(log_t.exp() as f32, predictions, logits));
+    best_temperature(predictions, logits, Calibration::default().gap_exponent).1
+}
+
+/// The calibration at which the cross-entropy is least. Its two numbers ask for more answers than a temperature alone.
+fn fit(predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES]>]) -> Calibration {
+    let loss = |exponent: f32| best_temperature(predictions, logits, exponent).0;
+    let gap_exponent = least(&loss, MIN_GAP_EXPONENT, MAX_GAP_EXPONENT, PRECISION.sqrt()).1;
+    Calibration { temperature: best_temperature(predictions, logits, gap_exponent).1, gap_exponent }
+}
+
+/// The least cross-entropy at this exponent, and the temperature that gives it.
+fn best_temperature(
+    predictions: &[Prediction],
+    logits: &[Vec<[f32; N_CLASSES]>],
+    gap_exponent: f32,
+) -> (f64, f32) {
+    let loss = |temperature: f32| {
+        let calibration = Calibration { temperature, gap_exponent };
+        let answers = logits.iter().map(|windows| pooled(windows, calibration));
+        mean_cross_entropy(predictions.iter().map(|p| p.truth).zip(answers))
+    };
+    least(&loss, MIN_TEMPERATURE, MAX_TEMPERATURE, PRECISION)
+}
+
+/// The least value of a function with one minimum in this range, and where it has it, to within a share of the place: by
+/// golden-section search over the place's logarithm.
+fn least(value: &dyn Fn(f32) -> f64, lowest: f32, highest: f32, precision: f64) -> (f64, f32) {
+    let place = |log: f64| (log.exp() as f32).clamp(lowest, highest);
     let golden = (5f64.sqrt() - 1.0) / 2.0;
-    let (mut low, mut high) = (f64::from(MIN_TEMPERATURE).ln(), f64::from(MAX_TEMPERATURE).ln());
+    let (mut low, mut high) = (f64::from(lowest).ln(), f64::from(highest).ln());
     let mut inner = [high - golden * (high - low), low + golden * (high - low)];
-    let mut losses = inner.map(loss);
-    for _ in 0..N_STEPS {
-        if losses[0] < losses[1] {
+    let mut values = inner.map(|log| value(place(log)));
+    while high - low > precision {
+        if values[0] < values[1] {
             high = inner[1];
             inner = [high - golden * (high - low), inner[0]];
-            losses = [loss(inner[0]), losses[0]];
+            values = [value(place(inner[0])), values[0]];
         } else {
             low = inner[0];
             inner = [inner[1], low + golden * (high - low)];
-            losses = [losses[1], loss(inner[1])];
+            values = [values[1], value(place(inner[1]))];
         }
     }
-    (((low + high) / 2.0).exp() as f32).clamp(MIN_TEMPERATURE, MAX_TEMPERATURE)
+    let best = place((low + high) / 2.0);
+    (value(best), best)
 }
 
-/// These answers at another temperature, from the logits of their windows.
-fn at(temperature: f32, predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES]>]) -> Vec<Prediction> {
+/// These answers calibrated in another way, from the logits of their windows.
+fn at(
+    calibration: Calibration,
+    predictions: &[Prediction],
+    logits: &[Vec<[f32; N_CLASSES]>],
+) -> Vec<Prediction> {
     let at = |(prediction, windows): (&Prediction, &Vec<[f32; N_CLASSES]>)| Prediction {
-        probabilities: pooled(windows, temperature),
+        probabilities: pooled(windows, calibration),
         ..prediction.clone()
     };
     predictions.iter().zip(logits).map(at).collect()
@@ -95,7 +128,7 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
-    use crate::evaluate::score;
+    use crate::evaluate::{cross_entropy, score};
     use crate::random::{Purpose, normal, stream};
 
     fn prediction(truth: usize, probabilities: [f32; N_CLASSES]) -> Prediction {
@@ -123,7 +156,7 @@ mod tests {
         (0..n)
             .map(|_| {
                 let logits: [f32; N_CLASSES] = std::array::from_fn(|_| 1.5 * normal(&mut rng));
-                let (p, mut place) = (pooled(&[logits], 1.0), rng.random::<f32>());
+                let (p, mut place) = (pooled(&[logits], Calibration::default()), rng.random::<f32>());
                 let truth = (0..N_CLASSES).find(|&i| {
                     place -= p[i];
                     place < 0.0
@@ -138,14 +171,41 @@ mod tests {
         let (truths, logits) = drawn(4000);
         for wrong in [0.4f32, 1.0, 3.0] {
             let windows: Vec<_> = logits.iter().map(|logits| vec![logits.map(|l| wrong * l)]).collect();
-            let predictions: Vec<_> =
-                truths.iter().zip(&windows).map(|(&t, w)| prediction(t, pooled(w, 1.0))).collect();
+            let predictions: Vec<_> = truths
+                .iter()
+                .zip(&windows)
+                .map(|(&t, w)| prediction(t, pooled(w, Calibration::default())))
+                .collect();
             let temperature = fit_temperature(&predictions, &windows);
             assert!((temperature / wrong - 1.0).abs() < 0.1, "{wrong}: {temperature}");
-            let calibrated: Vec<_> =
-                truths.iter().zip(&windows).map(|(&t, w)| prediction(t, pooled(w, temperature))).collect();
+            let calibrated = at(Calibration { temperature, gap_exponent: 1.0 }, &predictions, &windows);
             let (before, after) = (score(&predictions, 1).unwrap().ece, score(&calibrated, 1).unwrap().ece);
             assert!(after < 0.03 && (wrong == 1.0 || before > 0.1), "{wrong}: {before} {after}");
+        }
+    }
+
+    #[test]
+    fn temperature_and_exponent_undo_what_was_done_to_the_gaps() {
+        let (truths, logits) = drawn(4000);
+        for (wrong, exponent) in [(1.0f32, 1.0f32), (0.5, 0.7), (2.0, 1.5)] {
+            let bent = |logits: &[f32; N_CLASSES]| {
+                let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                vec![logits.map(|l| -(wrong * (highest - l)).powf(1.0 / exponent))]
+            };
+            let windows: Vec<_> = logits.iter().map(bent).collect();
+            let predictions: Vec<_> = truths
+                .iter()
+                .zip(&windows)
+                .map(|(&t, w)| prediction(t, pooled(w, Calibration::default())))
+                .collect();
+            let found = fit(&predictions, &windows);
+            assert!((found.temperature / wrong - 1.0).abs() < 0.1, "{wrong} {exponent}: {found:?}");
+            assert!((found.gap_exponent / exponent - 1.0).abs() < 0.1, "{wrong} {exponent}: {found:?}");
+            // A temperature is what it would be alone, or better.
+            let alone =
+                Calibration { temperature: fit_temperature(&predictions, &windows), gap_exponent: 1.0 };
+            let loss = |calibration| cross_entropy(&at(calibration, &predictions, &windows));
+            assert!(loss(found) <= loss(alone) + 1e-9, "{found:?} {alone:?}");
         }
     }
 
@@ -153,10 +213,13 @@ mod tests {
     fn a_network_that_is_always_right_or_always_wrong_stays_in_range() {
         for truth in [0, 1] {
             let windows = vec![vec![[3.0, 0.0, 0.0, 0.0, 0.0, 0.0]]; 5];
-            let predictions = vec![prediction(truth, pooled(&windows[0], 1.0)); 5];
+            let predictions = vec![prediction(truth, pooled(&windows[0], Calibration::default())); 5];
             let temperature = fit_temperature(&predictions, &windows);
             let expected = if truth == 0 { MIN_TEMPERATURE..=0.3 } else { 30.0..=MAX_TEMPERATURE };
             assert!(expected.contains(&temperature), "{temperature}");
+            let Calibration { temperature, gap_exponent } = fit(&predictions, &windows);
+            assert!((MIN_TEMPERATURE..=MAX_TEMPERATURE).contains(&temperature), "{temperature}");
+            assert!((MIN_GAP_EXPONENT..=MAX_GAP_EXPONENT).contains(&gap_exponent), "{gap_exponent}");
         }
     }
 

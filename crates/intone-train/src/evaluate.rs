@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use intone::features::{Frames, FrontEnd};
-use intone::model::Model;
+use intone::model::{Calibration, Model};
 use intone::{AudioStream, Emotion, Recognizer};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -82,19 +82,20 @@ pub fn logits(model: &Model, front_end: &FrontEnd, frames: &[Frames]) -> Result<
 }
 
 /// Answers from the logits of the clips' windows, as [`intone::Recognizer`] gives them: the mean of the windows'
-/// probabilities at this temperature.
-pub fn predictions(clips: &[Clip], logits: &[Vec<[f32; N_CLASSES]>], temperature: f32) -> Vec<Prediction> {
-    clips.iter().zip(logits).map(|(clip, windows)| prediction(clip, pooled(windows, temperature))).collect()
+/// probabilities, calibrated so.
+pub fn predictions(
+    clips: &[Clip],
+    logits: &[Vec<[f32; N_CLASSES]>],
+    calibration: Calibration,
+) -> Vec<Prediction> {
+    clips.iter().zip(logits).map(|(clip, windows)| prediction(clip, pooled(windows, calibration))).collect()
 }
 
 /// The mean of the windows' probabilities.
-pub(crate) fn pooled(windows: &[[f32; N_CLASSES]], temperature: f32) -> [f32; N_CLASSES] {
+pub(crate) fn pooled(windows: &[[f32; N_CLASSES]], calibration: Calibration) -> [f32; N_CLASSES] {
     let mut sum = [0.0f64; N_CLASSES];
     for logits in windows {
-        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let powers = logits.map(|l| (f64::from(l - top) / f64::from(temperature)).exp());
-        let total: f64 = powers.iter().sum();
-        sum.iter_mut().zip(powers).for_each(|(s, p)| *s += p / total);
+        sum.iter_mut().zip(calibration.probabilities(logits)).for_each(|(s, p)| *s += p);
     }
     sum.map(|s| (s / windows.len().max(1) as f64) as f32)
 }
@@ -225,8 +226,15 @@ pub fn coverage(predictions: &[Prediction], uncertain_below: f32) -> (f64, f64) 
 
 /// Mean cross-entropy of the pooled probabilities, nats.
 pub fn cross_entropy(predictions: &[Prediction]) -> f64 {
-    let of = |p: &Prediction| -f64::from(p.probabilities[p.truth.index()].max(f32::MIN_POSITIVE)).ln();
-    predictions.iter().map(of).sum::<f64>() / predictions.len().max(1) as f64
+    mean_cross_entropy(predictions.iter().map(|p| (p.truth, p.probabilities)))
+}
+
+/// The same of truths and probabilities.
+pub(crate) fn mean_cross_entropy(answers: impl ExactSizeIterator<Item = (Emotion, [f32; N_CLASSES])>) -> f64 {
+    let n = answers.len().max(1) as f64;
+    let of =
+        |(truth, p): (Emotion, [f32; N_CLASSES])| -f64::from(p[truth.index()].max(f32::MIN_POSITIVE)).ln();
+    answers.map(of).sum::<f64>() / n
 }
 
 #[cfg(test)]

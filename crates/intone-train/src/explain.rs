@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use intone::features::{Frames, FrontEnd};
-use intone::model::{Model, Tensor};
+use intone::model::{Calibration, Model, Tensor};
 use rand::Rng;
 
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ pub struct Evidence {
 pub fn occlusion(
     model: &Model,
     front_end: &FrontEnd,
-    temperature: f32,
+    calibration: Calibration,
     frames: &Frames,
     class: Option<usize>,
 ) -> Result<Evidence> {
@@ -84,7 +84,7 @@ pub fn occlusion(
         }
         Frames::from_values(n_mels, values)
     };
-    let whole = probabilities(model, front_end, temperature, std::slice::from_ref(frames))?[0].clone();
+    let whole = probabilities(model, front_end, calibration, std::slice::from_ref(frames))?[0].clone();
     let best = |p: &[f32]| (0..p.len()).fold(0, |best, class| if p[class] > p[best] { class } else { best });
     let class = class.unwrap_or_else(|| best(&whole));
     let probability = whole.get(class).copied().unwrap_or_default();
@@ -92,7 +92,7 @@ pub fn occlusion(
     // A part of the patches at a time: their frames take memory.
     for places in places.chunks(64) {
         let frames = places.iter().map(hidden).collect::<intone::Result<Vec<_>>>()?;
-        let answers = probabilities(model, front_end, temperature, &frames)?;
+        let answers = probabilities(model, front_end, calibration, &frames)?;
         for (&(mel, frame), answer) in places.iter().zip(answers) {
             let fall = log_odds(probability) - log_odds(answer[class]);
             for band in mel..(mel + size.0).min(n_mels) {
@@ -110,11 +110,11 @@ pub fn occlusion(
 fn probabilities(
     model: &Model,
     front_end: &FrontEnd,
-    temperature: f32,
+    calibration: Calibration,
     frames: &[Frames],
 ) -> Result<Vec<Vec<f32>>> {
     let logits = logits(model, front_end, frames)?;
-    Ok(logits.iter().map(|windows| pooled(windows, temperature).to_vec()).collect())
+    Ok(logits.iter().map(|windows| pooled(windows, calibration).to_vec()).collect())
 }
 
 fn log_odds(p: f32) -> f32 {
@@ -216,7 +216,7 @@ mod tests {
         // Loud in the middle frames of all bands.
         let values = (0..16 * 16).map(|i| if (4..12).contains(&(i / 16)) { 0.0 } else { -60.0 });
         let frames = Frames::from_values(16, values.collect()).unwrap();
-        let evidence = occlusion(&model, &front_end, 1.0, &frames, None).unwrap();
+        let evidence = occlusion(&model, &front_end, Calibration::default(), &frames, None).unwrap();
         assert_eq!((evidence.class, evidence.values.len()), (0, 256));
         let sum = |bands: std::ops::Range<usize>| {
             bands
@@ -236,12 +236,16 @@ mod tests {
             }),
             randomised(&tensors, 1),
         );
-        let other = occlusion(&random.unwrap(), &front_end, 1.0, &frames, Some(0)).unwrap();
+        let other =
+            occlusion(&random.unwrap(), &front_end, Calibration::default(), &frames, Some(0)).unwrap();
         let likeness = rank_correlation(&evidence.values, &other.values);
         assert!(likeness.abs() < 0.7, "{likeness}");
         let long = Frames::from_values(16, vec![0.0; 16 * 2000]).unwrap();
         assert!(
-            occlusion(&model, &front_end, 1.0, &long, None).unwrap_err().to_string().contains("at most 30 s")
+            occlusion(&model, &front_end, Calibration::default(), &long, None)
+                .unwrap_err()
+                .to_string()
+                .contains("at most 30 s")
         );
     }
 

@@ -359,7 +359,7 @@ impl<'a> Run<'a> {
     fn evaluate(&self, file: &ModelFile, clips: &[Clip], frames: &[Frames]) -> Result<Vec<Prediction>> {
         let model = Model::new(&file.meta.architecture, file.tensors.clone())?;
         let logits = logits(&model, self.front_end(), frames)?;
-        Ok(predictions(clips, &logits, file.meta.temperature))
+        Ok(predictions(clips, &logits, file.meta.calibration()))
     }
 
     /// Keeps the model of an epoch.
@@ -385,9 +385,9 @@ impl<'a> Run<'a> {
         let clips = self.split.validation();
         let model = Model::new(&file.meta.architecture, file.tensors.clone())?;
         let logits = logits(&model, self.front_end(), &frames(Part::Validation)?)?;
-        let temperature = fit_temperature(&predictions(clips, &logits, 1.0), &logits);
-        let calibrated = predictions(clips, &logits, temperature);
+        let temperature = fit_temperature(&predictions(clips, &logits, file.meta.calibration()), &logits);
         file.meta.temperature = temperature;
+        let calibrated = predictions(clips, &logits, file.meta.calibration());
         file.meta.uncertain_below = fit_uncertain_below(&calibrated, self.config.seed);
         let validation = self.note(&mut file, Part::Validation, &calibrated)?;
         write_predictions(&calibrated, &self.out.join("validation.csv"))?;

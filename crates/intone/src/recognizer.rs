@@ -225,7 +225,7 @@ impl Recognizer {
         }
         let embeddings = embeddings.chunks_exact(self.classifier.n_embedding());
         for (logits, embedding) in logits.chunks_exact(n_labels).zip(embeddings) {
-            votes.add(logits, embedding, self.meta.temperature);
+            votes.add(logits, embedding, self.meta.calibration());
         }
         Ok(())
     }
@@ -547,13 +547,14 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_the_mean_over_windows_at_the_models_temperature() {
+    fn the_answer_is_the_mean_over_windows_as_the_model_is_calibrated() {
         let (recognizer, _) = recognizer_of(front_end(), |_| vec![2.0, 0.0]);
-        let mut cool = recognizer.clone();
+        let (mut cool, mut curved) = (recognizer.clone(), recognizer.clone());
         cool.meta = Arc::new(ModelMeta { temperature: 4.0, ..(*recognizer.meta).clone() });
+        curved.meta = Arc::new(ModelMeta { gap_exponent: 3.0, ..(*recognizer.meta).clone() });
         let samples = audio(tone(200.0, 0.3, 3.0, RATE), RATE);
         let expected = |x: f32| 1.0 / (1.0 + (-x).exp());
-        for (recognizer, logit) in [(recognizer, 2.0), (cool, 0.5)] {
+        for (recognizer, logit) in [(recognizer, 2.0), (cool, 0.5), (curved, 8.0)] {
             let scores = recognizer.recognize(&samples).unwrap();
             assert!((scores.probabilities()[0] - expected(logit)).abs() < 1e-6, "{scores:?}");
             assert_eq!(scores.embedding(), [2.0, 0.0]);

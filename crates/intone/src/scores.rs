@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::model::Calibration;
 use crate::{Error, Result};
 
 /// What was recognised in one recording: a probability for each class, in the order of
@@ -150,17 +151,11 @@ impl Votes {
         self.n_silent += 1;
     }
 
-    /// What the network says of a window: `logits` divided by `temperature` become probabilities by softmax.
-    /// The logits must be finite.
-    pub(crate) fn add(&mut self, logits: &[f32], embedding: &[f32], temperature: f32) {
+    /// What the network says of a window. The logits must be finite.
+    pub(crate) fn add(&mut self, logits: &[f32], embedding: &[f32], calibration: Calibration) {
         self.n_windows += 1;
         self.embedding.iter_mut().zip(embedding).for_each(|(sum, x)| *sum += f64::from(*x));
-        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let weight = |logit: f32| (f64::from(logit - highest) / f64::from(temperature)).exp();
-        let total: f64 = logits.iter().copied().map(weight).sum();
-        for (sum, &logit) in self.sums.iter_mut().zip(logits) {
-            *sum += weight(logit) / total;
-        }
+        self.sums.iter_mut().zip(calibration.probabilities(logits)).for_each(|(sum, p)| *sum += p);
     }
 
     /// The mean of the windows that have a say; all classes alike where there is none.
@@ -197,33 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn softmax_of_one_window_is_the_textbook_formula() {
-        for temperature in [0.5, 1.0, 3.0] {
-            let logits = [1.0f32, -2.0, 0.5, 0.5];
-            let mut votes = Votes::new(4, 2);
-            votes.add(&logits, &[1.0, 2.0], temperature);
-            let total: f64 = logits.iter().map(|x| f64::from(x / temperature).exp()).sum();
-            for ((_, got), x) in votes.scores(labels(), 0.0, 0.0).iter().zip(logits) {
-                let expected = f64::from(x / temperature).exp() / total;
-                assert!((f64::from(got) - expected).abs() < 1e-6, "{got} for {expected}");
-            }
-        }
-    }
-
-    #[test]
-    fn huge_logits_do_not_overflow() {
-        let mut votes = Votes::new(4, 2);
-        votes.add(&[f32::MAX, -f32::MAX, 0.0, f32::MAX], &[1.0, 2.0], 0.05);
-        assert_eq!(votes.scores(labels(), 0.0, 0.0).probabilities(), [0.5, 0.0, 0.0, 0.5]);
-    }
-
-    #[test]
     fn windows_are_averaged_and_silent_ones_have_no_say() {
         let mut votes = Votes::new(4, 2);
-        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], 1.0);
+        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default());
         votes.add_silent();
-        votes.add(&[0.0, 2000.0, 0.0, 0.0], &[1.0, 2.0], 1.0);
-        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], 1.0);
+        votes.add(&[0.0, 2000.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default());
+        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default());
         let scores = votes.scores(labels(), 5.0, 0.0);
         assert_eq!(scores.probabilities(), [2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
         assert_eq!((scores.n_windows, scores.n_silent, scores.silence), (4, 1, false));
@@ -267,7 +241,7 @@ mod tests {
     #[test]
     fn an_answer_below_the_models_confidence_is_uncertain() {
         let mut votes = Votes::new(4, 2);
-        votes.add(&[1.0, 0.0, 0.0, 0.0], &[1.0, 2.0], 1.0);
+        votes.add(&[1.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default());
         let top = votes.scores(labels(), 1.0, 0.0).probabilities()[0];
         for (uncertain_below, uncertain) in [(0.0, false), (top, false), (top + 1e-4, true), (1.0, true)] {
             let scores = votes.scores(labels(), 1.0, uncertain_below);

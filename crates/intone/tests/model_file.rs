@@ -16,6 +16,7 @@ fn meta() -> ModelMeta {
     let labels = ["angry", "disgust", "fear", "happy", "neutral", "sad"].map(String::from).to_vec();
     let mut meta = ModelMeta::new(Architecture::Vgg(VggConfig::reference()), front_end, labels);
     meta.temperature = 1.37;
+    meta.gap_exponent = 0.85;
     meta.uncertain_below = 0.61;
     meta.provenance = Provenance {
         created: "2026-01-31T12:00:00Z".into(),
@@ -368,9 +369,10 @@ fn provenance_may_grow_and_may_be_missing() {
     let mut json = meta_json();
     json["provenance"] = serde_json::json!({"commit": "abc", "weather": "fine"});
     json.as_object_mut().unwrap().remove("temperature");
+    json.as_object_mut().unwrap().remove("gap_exponent");
     let read = ModelFile::read(&by_hand(&header(&json, ""), &[])).unwrap();
     assert_eq!(read.meta.provenance, Provenance { commit: "abc".into(), ..Provenance::default() });
-    assert_eq!(read.meta.temperature, 1.0);
+    assert_eq!((read.meta.temperature, read.meta.gap_exponent), (1.0, 1.0));
 }
 
 #[test]
@@ -410,6 +412,17 @@ fn a_temperature_out_of_range_is_refused() {
     assert!(error.to_string().contains("out of range"), "{error}");
     let mut model = model();
     model.meta.temperature = f32::NAN;
+    assert!(model.to_bytes(Precision::F32).is_err());
+}
+
+#[test]
+fn an_exponent_out_of_range_is_refused() {
+    for exponent in [0.0, -1.0, 0.2, 4.1, 1e38] {
+        let error = refusal_of(|meta| meta["gap_exponent"] = exponent.into());
+        assert!(error.to_string().contains("gap_exponent"), "{exponent}: {error}");
+    }
+    let mut model = model();
+    model.meta.gap_exponent = f32::NAN;
     assert!(model.to_bytes(Precision::F32).is_err());
 }
 

@@ -16,8 +16,8 @@ use crate::terminal::thousands;
 ///
 /// A training calibrates its model on its validation speakers; ten of them may be easier or harder than most. The models of `intone
 /// cross-validate` answer every speaker who was left out of their own training: from the answers to the speakers that MODEL knows,
-/// never those that it is tested on, come its temperature and the confidence below which an answer is uncertain. The weights stay
-/// as they are.
+/// never those that it is tested on, come its temperature, the exponent of the gaps between its logits, and the confidence below
+/// which an answer is uncertain. The weights stay as they are.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Model to read: a file, or hf:OWNER/NAME[@REVISION][/FILE]
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let beside = leak::split_beside(&args.model);
     let heard = leak::heard(&meta.provenance, beside.as_deref(), &corpus)?;
     let answers = FoldAnswers::read(&args.folds, &meta, &heard)?;
-    let before = row("before", &meta, &answers)?;
+    let before = meta.clone();
     let scores = recalibrate(&mut meta, &answers)?;
     ModelFile::write_again(&args.model, &args.out, &meta)?;
     let mut out = io::stdout().lock();
@@ -54,19 +54,27 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         scores.uar,
         scores.accuracy
     )?;
-    writeln!(out, "        temperature  cross-entropy    ECE  uncertain below  coverage  accuracy of these")?;
-    writeln!(out, "{before}\n{}", row("now", &meta, &answers)?)?;
+    writeln!(
+        out,
+        "        temperature  gap exponent  cross-entropy    ECE  uncertain below  coverage  accuracy of these"
+    )?;
+    writeln!(out, "{}", row("before", &before, &answers)?)?;
+    writeln!(out, "{}", row("now", &meta, &answers)?)?;
+    if answers.n_folds() > 1 {
+        writeln!(out, "\nEach fold as the others would have it calibrated: ECE {:.3}", scores.ece)?;
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// How well the model's confidences fit these answers.
 fn row(when: &str, meta: &ModelMeta, answers: &FoldAnswers) -> anyhow::Result<String> {
-    let answers = answers.at(meta.temperature);
+    let answers = answers.at(meta.calibration());
     let (ece, (share, right)) = (score(&answers, SEED)?.ece, coverage(&answers, meta.uncertain_below));
     Ok(format!(
-        "{when:<6} {:>12.3} {:>14.4} {ece:>6.3} {:>14.1} % {:>7.1} % {:>16.1} %",
+        "{when:<6} {:>12.3} {:>13.3} {:>14.4} {ece:>6.3} {:>14.1} % {:>7.1} % {:>16.1} %",
         meta.temperature,
+        meta.gap_exponent,
         cross_entropy(&answers),
         100.0 * meta.uncertain_below,
         100.0 * share,

@@ -4,9 +4,10 @@
 
 use std::path::Path;
 
-use intone::model::ModelMeta;
+use intone::model::{Calibration, ModelMeta};
+use rayon::prelude::*;
 
-use super::{at, fit_temperature, fit_uncertain_below};
+use super::{at, fit, fit_uncertain_below};
 use crate::config::Config;
 use crate::corpus::Sex;
 use crate::cross_validate::{FoldResult, finished};
@@ -26,6 +27,8 @@ const NOTE: &str = "calibrated by ";
 #[derive(Debug, Clone)]
 pub struct FoldAnswers {
     n_folds: usize,
+    /// Which fold's model each answer is of.
+    folds: Vec<usize>,
     predictions: Vec<Prediction>,
     logits: Vec<Vec<[f32; N_CLASSES]>>,
 }
@@ -42,8 +45,9 @@ impl FoldAnswers {
     pub fn read(run: &Path, meta: &ModelMeta, heard: &Heard) -> Result<FoldAnswers> {
         let heard = heard.speakers()?;
         let folds = finished(run)?;
-        let mut answers = FoldAnswers { n_folds: folds.len(), predictions: Vec::new(), logits: Vec::new() };
-        for fold in &folds {
+        let n_folds = folds.len();
+        let mut answers = FoldAnswers { n_folds, folds: vec![], predictions: vec![], logits: vec![] };
+        for (number, fold) in folds.iter().enumerate() {
             if !Config::same_recipe(&fold.config, &meta.provenance.config) {
                 let what = format!(
                     "fold '{}' is of another recipe than the model: expected a configuration that differs in nothing but seed \
@@ -54,6 +58,7 @@ impl FoldAnswers {
             }
             let clips = read_predictions(&fold.predictions)?.into_iter();
             for answered in clips.filter(|clip| heard.contains_key(&clip.speaker)) {
+                answers.folds.push(number);
                 answers.logits.push(vec![logits(&answered, &fold.result)]);
                 answers.predictions.push(prediction(answered));
             }
@@ -66,9 +71,33 @@ impl FoldAnswers {
         Ok(answers)
     }
 
-    /// The answers at a temperature.
-    pub fn at(&self, temperature: f32) -> Vec<Prediction> {
-        at(temperature, &self.predictions, &self.logits)
+    /// Folds that answers are of.
+    pub fn n_folds(&self) -> usize {
+        self.n_folds
+    }
+
+    /// The answers, calibrated so.
+    pub fn at(&self, calibration: Calibration) -> Vec<Prediction> {
+        at(calibration, &self.predictions, &self.logits)
+    }
+
+    /// The answers of each fold, calibrated by those of all other folds: what a fit is worth on speakers whom it has not seen. Where
+    /// there are no others, by its own.
+    pub fn cross_fitted(&self) -> Vec<Prediction> {
+        let of = |here: &dyn Fn(usize) -> bool| {
+            let here = |&i: &usize| here(self.folds[i]);
+            let places = || (0..self.folds.len()).filter(here);
+            let predictions: Vec<_> = places().map(|i| self.predictions[i].clone()).collect();
+            (predictions, places().map(|i| self.logits[i].clone()).collect::<Vec<_>>())
+        };
+        let calibrated = |fold: usize| {
+            let (predictions, logits) = of(&|other| other == fold);
+            let others = of(&|other| other != fold);
+            let fitted_on =
+                if others.0.is_empty() { (&predictions, &logits) } else { (&others.0, &others.1) };
+            at(fit(fitted_on.0, fitted_on.1), &predictions, &logits)
+        };
+        (0..self.n_folds).into_par_iter().flat_map_iter(calibrated).collect()
     }
 }
 
@@ -90,15 +119,16 @@ fn prediction(answered: Answered) -> Prediction {
     }
 }
 
-/// Fits temperature and threshold of a model anew by these answers, and takes down in its metadata that and with what result,
+/// Fits calibration and threshold of a model anew by these answers, and takes down in its metadata that and with what result,
 /// under `folds_...`. What was noted of validation and test clips with the confidences of before is dropped; accuracy and UAR
-/// stay. Answers with how the answers score now.
+/// stay. Answers with how the folds' answers score, [each calibrated by the other folds](FoldAnswers::cross_fitted).
 ///
 /// # Errors
 /// None for answers that were read.
 pub fn recalibrate(meta: &mut ModelMeta, answers: &FoldAnswers) -> Result<Scores> {
-    meta.temperature = fit_temperature(&answers.predictions, &answers.logits);
-    let calibrated = answers.at(meta.temperature);
+    let calibration = fit(&answers.predictions, &answers.logits);
+    Calibration { temperature: meta.temperature, gap_exponent: meta.gap_exponent } = calibration;
+    let calibrated = answers.at(calibration);
     let origin = &mut meta.provenance;
     meta.uncertain_below = fit_uncertain_below(&calibrated, origin.seed);
     for part in [Part::Validation, Part::Test] {
@@ -106,7 +136,7 @@ pub fn recalibrate(meta: &mut ModelMeta, answers: &FoldAnswers) -> Result<Scores
             origin.scores.remove(&format!("{part}_{of_confidences}"));
         }
     }
-    let scores = score(&calibrated, origin.seed)?;
+    let scores = score(&answers.cross_fitted(), origin.seed)?;
     origin.note("folds", &scores, coverage(&calibrated, meta.uncertain_below));
     let mut notes: Vec<&str> = origin.notes.lines().filter(|line| !line.starts_with(NOTE)).collect();
     let note = format!(

@@ -209,6 +209,18 @@ pub enum ModelError {
         actual: f32,
     },
 
+    /// An exponent of the gaps between logits outside of
+    /// [`MIN_GAP_EXPONENT`](super::meta::MIN_GAP_EXPONENT)..=[`MAX_GAP_EXPONENT`](super::meta::MAX_GAP_EXPONENT).
+    #[error("gap_exponent {actual}; expected {min} to {max}")]
+    GapExponent {
+        /// The lowest exponent.
+        min: f32,
+        /// The highest exponent.
+        max: f32,
+        /// The exponent that came.
+        actual: f32,
+    },
+
     /// Feature parameters that no front end can have.
     #[error("front end: {0}")]
     FrontEnd(Box<crate::Error>),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{MAX_VALUES, filled};
-use super::{ChainConfig, ModelError};
+use super::{Calibration, ChainConfig, ModelError};
 use crate::features::FrontEnd;
 
 /// The one version of the format that this program reads and writes.
@@ -25,6 +25,12 @@ pub const MIN_TEMPERATURE: f32 = 0.05;
 
 /// The highest calibration temperature: above this every answer would be uniform.
 pub const MAX_TEMPERATURE: f32 = 100.0;
+
+/// The lowest exponent of the gaps: below this all classes but the most probable one are nearly alike.
+pub const MIN_GAP_EXPONENT: f32 = 0.25;
+
+/// The highest exponent of the gaps. Fitted ones lie near 1.
+pub const MAX_GAP_EXPONENT: f32 = 4.0;
 
 /// The largest width of a layer. The widest of the field's networks have 4,096.
 pub const MAX_WIDTH: usize = 16_384;
@@ -50,6 +56,10 @@ pub struct ModelMeta {
     /// Calibration: the logits are divided by this before the softmax. 1 where nothing was calibrated.
     #[serde(default = "uncalibrated")]
     pub temperature: f32,
+    /// Calibration: before that, each logit's distance to the highest one is raised to this power; see [`Calibration`]. 1 leaves
+    /// it as it is.
+    #[serde(default = "uncalibrated", skip_serializing_if = "is_one")]
+    pub gap_exponent: f32,
     /// An answer whose highest probability is below this is uncertain; at most 1. 0 where nothing was chosen.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub uncertain_below: f32,
@@ -67,9 +77,15 @@ impl ModelMeta {
             front_end,
             labels,
             temperature: uncalibrated(),
+            gap_exponent: uncalibrated(),
             uncertain_below: 0.0,
             provenance: Provenance::default(),
         }
+    }
+
+    /// How the network's logits become probabilities.
+    pub fn calibration(&self) -> Calibration {
+        Calibration { temperature: self.temperature, gap_exponent: self.gap_exponent }
     }
 
     /// Checks every value, and that architecture, labels and front end agree.
@@ -84,6 +100,10 @@ impl ModelMeta {
         if !(MIN_TEMPERATURE..=MAX_TEMPERATURE).contains(&self.temperature) {
             let (min, max) = (MIN_TEMPERATURE, MAX_TEMPERATURE);
             return Err(ModelError::Temperature { min, max, actual: self.temperature });
+        }
+        if !(MIN_GAP_EXPONENT..=MAX_GAP_EXPONENT).contains(&self.gap_exponent) {
+            let (min, max) = (MIN_GAP_EXPONENT, MAX_GAP_EXPONENT);
+            return Err(ModelError::GapExponent { min, max, actual: self.gap_exponent });
         }
         if !(0.0..=1.0).contains(&self.uncertain_below) {
             return Err(ModelError::UncertainBelow { actual: self.uncertain_below });
@@ -329,6 +349,10 @@ pub struct CorpusInfo {
 
 fn is_zero(x: &f32) -> bool {
     *x == 0.0
+}
+
+fn is_one(x: &f32) -> bool {
+    *x == 1.0
 }
 
 fn uncalibrated() -> f32 {

@@ -1,5 +1,6 @@
 //! Network architectures and the files they live in.
 
+mod calibration;
 pub mod chain;
 pub mod encoder;
 pub mod error;
@@ -13,6 +14,7 @@ mod train;
 pub mod vgg;
 pub mod whisper;
 
+pub use calibration::Calibration;
 pub use chain::ChainConfig;
 pub use error::ModelError;
 pub use file::{ModelFile, Precision, Tensor, Weights};

@@ -1,7 +1,7 @@
 //! Networks as ONNX files, which other programs run: ONNX Runtime, OpenVINO, TensorRT, browsers.
 //!
 //! The graph takes log-mel frames and gives probabilities. What belongs to one window is part of the graph: its scaling
-//! relative to its own peak, the calibration temperature and the softmax.
+//! relative to its own peak, the calibration and the softmax.
 //!
 //! | | name | shape, float32 |
 //! |---|---|---|
@@ -14,7 +14,7 @@
 //! [`Recognizer`](crate::Recognizer).
 //!
 //! The file's `metadata_props` hold every field of [`ModelMeta`] under its own name, as JSON: `labels`, `front_end`,
-//! `temperature`, `uncertain_below` (where it was chosen), `architecture`, `provenance`, `format_version`.
+//! `temperature`, `gap_exponent` and `uncertain_below` (where they were chosen), `architecture`, `provenance`, `format_version`.
 //!
 //! Weights are float32 whatever the model file has. Operators are those of opset 17, the first with
 //! `LayerNormalization`; GELU is written with `Erf`.
@@ -26,7 +26,7 @@ use prost::Message;
 
 use self::graph::{Graph, int, ints};
 use self::proto::{Dimension, ModelProto, OperatorSetIdProto, StringStringEntryProto};
-use super::{Architecture, ModelError, ModelFile, ModelMeta, Weights};
+use super::{Architecture, Calibration, ModelError, ModelFile, ModelMeta, Weights};
 use crate::features::{FrontEnd, Style};
 use crate::{Error, Result};
 
@@ -81,8 +81,7 @@ pub fn to_bytes(file: ModelFile) -> Result<Vec<u8>> {
         }
         Architecture::Chain(config) => (chain::logits(&mut graph, config, weights, &x)?, frames),
     };
-    let temperature = graph.float("temperature", meta.temperature);
-    let calibrated = graph.node("Div", "calibrated", &[&logits, &temperature], vec![]);
+    let calibrated = calibrated(&mut graph, meta.calibration(), &logits);
     graph.node("Softmax", OUTPUT, &[&calibrated], vec![int("axis", -1)]);
 
     let batch = || Dimension::Param("batch".to_owned());
@@ -106,6 +105,21 @@ pub fn to_bytes(file: ModelFile) -> Result<Vec<u8>> {
         return Err(Error::OutOfRange { what: "size of the ONNX file", expected, actual });
     }
     Ok(model.encode_to_vec())
+}
+
+/// What the softmax makes probabilities of.
+fn calibrated(graph: &mut Graph, calibration: Calibration, logits: &str) -> String {
+    let Calibration { temperature, gap_exponent } = calibration;
+    if gap_exponent == 1.0 {
+        let temperature = graph.float("temperature", temperature);
+        return graph.node("Div", "calibrated", &[logits, &temperature], vec![]);
+    }
+    let of_classes = vec![ints("axes", &[-1]), int("keepdims", 1)];
+    let highest = graph.node("ReduceMax", "highest", &[logits], of_classes);
+    let gap = graph.node("Sub", "gap", &[&highest, logits], vec![]);
+    let (exponent, below) = (graph.float("gap_exponent", gap_exponent), graph.float("below", -temperature));
+    let power = graph.node("Pow", "power", &[&gap, &exponent], vec![]);
+    graph.node("Div", "calibrated", &[&power, &below], vec![])
 }
 
 /// The input relative to the window's peak, as [`Frames::window`](crate::features::Frames::window) has it.
