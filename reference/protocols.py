@@ -33,6 +33,10 @@ OF_FOLD = ("fold.json", "predictions.csv")
 # The model of the best epoch, as training left it.
 PLAIN = ["model.extrapolation=1", "training.keep=best"]
 
+# A quarter of the reference CNN's epochs, for folds with thousands of training clips. With the few hundred of RAVDESS they would
+# be too few steps.
+SHORT = ["training.learning_rate=4e-4", "training.schedule=cosine", "training.max_epochs=24", "training.patience=24"]
+
 # name: (what it is, configuration, settings over it)
 NETWORKS = {
     "encoder": ("Whisper's encoder, fine-tuned with its head", "configs/whisper-tiny.toml", []),
@@ -40,6 +44,7 @@ NETWORKS = {
     "head": ("Whisper's encoder, its head alone trained", "configs/whisper-tiny.toml",
              ["model.frozen_epochs=8", "training.max_epochs=8", "training.keep=best"]),
     "cnn": ("the reference CNN", "configs/vgg.toml", []),
+    "cnn-short": ("the reference CNN, 24 epochs at a higher rate", "configs/vgg.toml", SHORT),
 }
 # protocol: (what it tests, whether it goes on without the speakers that are kept from this project)
 PROTOCOLS = {
