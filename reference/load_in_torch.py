@@ -74,5 +74,7 @@ for path in sys.argv[2:]:
     whisper = front_end.get("style") == "whisper"
     x = x.clamp(min=x.max() - top_db / 40) if whisper else (x - x.max()).clamp(min=-top_db) / top_db + 1
     logits = network(x)[0]
-    scores = (-((logits.max() - logits) ** meta.get("gap_exponent", 1)) / meta["temperature"]).softmax(0)
+    sound_s = x.shape[-1] * front_end["hop_length"] / front_end["sample_rate_hz"]
+    temperature = meta["temperature"] * max(1, meta.get("short_s", 0) / sound_s)
+    scores = (-((logits.max() - logits) ** meta.get("gap_exponent", 1)) / temperature).softmax(0)
     print(json.dumps({"path": path, "scores": dict(zip(meta["labels"], scores.tolist()))}))

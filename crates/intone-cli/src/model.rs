@@ -198,7 +198,8 @@ fn read(path: Option<&Path>) -> anyhow::Result<Info> {
 }
 
 fn text(info: &Info, style: Style) -> String {
-    let ModelMeta { architecture, front_end, labels, temperature, gap_exponent, provenance, .. } = &info.meta;
+    let ModelMeta { architecture, front_end, labels, temperature, gap_exponent, short_s, provenance, .. } =
+        &info.meta;
     let mut page = Page { text: String::new(), style };
     page.title(info.file.as_deref().unwrap_or("the embedded model"));
     page.line("size", &format!("{} in {}", megabytes(info.bytes), info.precision));
@@ -208,6 +209,9 @@ fn text(info: &Info, style: Style) -> String {
     page.line("temperature", &temperature.to_string());
     if *gap_exponent != 1.0 {
         page.line("gap exponent", &gap_exponent.to_string());
+    }
+    if *short_s > 0.0 {
+        page.line("short", &format!("less sound than {short_s:.2} s: the temperature rises as it gets less"));
     }
     if info.meta.uncertain_below > 0.0 {
         page.line("uncertain", &format!("below a probability of {:.1} %", 100.0 * info.meta.uncertain_below));

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Place, corpus, read, run};
-use intone::model::ModelFile;
+use intone::model::{ModelFile, Precision};
 use serde_json::Value;
 
 /// A network that trains in a moment.
@@ -95,7 +95,7 @@ fn confidences_are_fitted_on_the_folds_answers_to_speakers_that_the_model_knows(
     assert!(out.starts_with("48 answers to 4 speakers: UAR "), "{out}");
     let cross_entropy = |when: &str| -> f64 {
         let row = out.lines().find(|line| line.starts_with(when)).unwrap();
-        row.split_whitespace().nth(3).unwrap().parse().unwrap()
+        row.split_whitespace().nth(5).unwrap().parse().unwrap()
     };
     assert!(cross_entropy("now") <= cross_entropy("before"), "{out}");
     let held_out: f64 = out
@@ -141,6 +141,29 @@ fn confidences_are_fitted_on_the_folds_answers_to_speakers_that_the_model_knows(
     assert_eq!(now(&again), now(&out));
     let bytes = |name: &str| std::fs::read(place.path(name)).unwrap();
     assert_eq!(bytes("run/small.safetensors"), bytes("out.safetensors"));
+}
+
+#[test]
+fn without_folds_confidences_are_fitted_as_a_training_does() {
+    let place = calibrated();
+    let trained = ModelFile::open(place.path("run/best.safetensors")).unwrap();
+    let mut changed = ModelFile::open(place.path("run/best.safetensors")).unwrap();
+    (changed.meta.temperature, changed.meta.gap_exponent, changed.meta.uncertain_below) = (3.0, 0.7, 0.9);
+    changed.meta.provenance.scores.insert("folds_ece".to_owned(), 0.1);
+    changed.write(place.path("run/changed.safetensors"), Precision::F32).unwrap();
+    let arguments =
+        ["model", "calibrate", "run/changed.safetensors", "--data", "data", "--out", "again.safetensors"];
+    let (exit, out, err) = run(&place, &arguments);
+    assert_eq!((exit, err.as_str()), (0, ""));
+    assert!(out.lines().count() == 5 && out.contains("\nbefore        3.000         0.700 "), "{out}");
+
+    let again = ModelFile::open(place.path("again.safetensors")).unwrap();
+    let mut expected = trained.meta;
+    // What was known of the test had other confidences.
+    expected.provenance.scores.retain(|name, _| {
+        !["test_ece", "test_coverage", "test_accuracy_when_certain"].contains(&name.as_str())
+    });
+    assert_eq!((again.meta, again.tensors), (expected, trained.tensors));
 }
 
 #[test]

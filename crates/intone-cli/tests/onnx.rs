@@ -67,6 +67,8 @@ fn onnx_runtime_gives_the_same_answers() {
         {
             file.meta.temperature = 1.3;
             file.meta.gap_exponent = if precision == Precision::F16 { 1.0 } else { 0.8 };
+            // One of the recordings is shorter, and the others are not.
+            file.meta.short_s = if name == "encoder" && precision != Precision::Int8 { 1.0 } else { 0.0 };
             models.push(place.path(format!("{name}-{}.safetensors", precision.name())));
             file.write(models.last().unwrap(), precision).unwrap();
         }

@@ -4,12 +4,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use intone::model::Calibration;
-use intone::model::meta::{MAX_GAP_EXPONENT, MAX_TEMPERATURE, MIN_GAP_EXPONENT, MIN_TEMPERATURE};
+use intone::features::{Frames, FrontEnd};
+use intone::model::meta::{
+    MAX_GAP_EXPONENT, MAX_SHORT_S, MAX_TEMPERATURE, MIN_GAP_EXPONENT, MIN_TEMPERATURE,
+};
+use intone::model::{Calibration, Model, ModelFile, Provenance};
 
 use crate::bootstrap::Bootstrap;
-use crate::evaluate::{Prediction, mean_cross_entropy, pooled};
-use crate::training_set::N_CLASSES;
+use crate::corpus::Clip;
+use crate::error::Result;
+use crate::evaluate::{
+    ClipLogits, Prediction, Scores, coverage, logits, mean_cross_entropy, pooled, predictions, score,
+};
+use crate::provenance::Results;
+use crate::split::Part;
 
 pub use folds::{FoldAnswers, recalibrate};
 
@@ -24,28 +32,94 @@ pub const WANTED_CERTAINTY: f64 = 0.95;
 /// How exactly the best temperature is known, as a share of it; of the exponent's the root of this.
 const PRECISION: f64 = 1e-6;
 
+/// How a note on a model begins that says what it was calibrated by.
+const NOTE: &str = "calibrated by ";
+
+/// Lengths that clips are cut to, to see how sure a network is of a short sound, seconds.
+const SHORT_S: [f64; 8] = [0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0];
+
+/// Fits temperature, short sounds and threshold of a model on its validation clips, from their features, and takes down in its
+/// metadata with what result. Answers with its answers to them, and how they score.
+///
+/// # Errors
+/// Features that do not fit the model; no clips.
+pub fn calibrate(
+    file: &mut ModelFile,
+    clips: &[Clip],
+    frames: &[Frames],
+) -> Result<(Vec<Prediction>, Scores)> {
+    let model = Model::new(&file.meta.architecture, file.tensors.clone())?;
+    let meta = &mut file.meta;
+    let logits = logits(&model, &meta.front_end, frames)?;
+    let plain = predictions(clips, &logits, Calibration::default());
+    (meta.temperature, meta.gap_exponent) = (fit_temperature(&plain, &logits), 1.0);
+    if meta.architecture.takes_shorter_windows() {
+        meta.short_s = fit_short(&model, &meta.front_end, meta.calibration(), clips, frames)?;
+    }
+    let calibrated = predictions(clips, &logits, meta.calibration());
+    meta.uncertain_below = fit_uncertain_below(&calibrated, meta.provenance.seed);
+    forget_calibration(&mut meta.provenance);
+    let scores = score(&calibrated, meta.provenance.seed)?;
+    meta.provenance.note(Part::Validation, &scores, coverage(&calibrated, meta.uncertain_below));
+    Ok((calibrated, scores))
+}
+
+/// Drops what was noted of a model's confidences as they were before; accuracy and UAR stay.
+fn forget_calibration(origin: &mut Provenance) {
+    for part in [Part::Validation, Part::Test] {
+        for of_confidences in ["ece", "coverage", "accuracy_when_certain"] {
+            origin.scores.remove(&format!("{part}_{of_confidences}"));
+        }
+    }
+    origin.scores.retain(|name, _| !name.starts_with("folds_"));
+    origin.notes = origin.notes.lines().filter(|line| !line.starts_with(NOTE)).collect::<Vec<_>>().join("\n");
+}
+
+/// The length below which sounds must count as short for the cross-entropy of the clips' middles to be least.
+fn fit_short(
+    model: &Model,
+    front_end: &FrontEnd,
+    calibration: Calibration,
+    clips: &[Clip],
+    frames: &[Frames],
+) -> Result<f32> {
+    let (mut truths, mut middles) = (Vec::new(), Vec::new());
+    for length_s in SHORT_S {
+        let n = ((length_s / front_end.frames_s(1)).round() as usize).max(1);
+        for (clip, frames) in clips.iter().zip(frames).filter(|(_, frames)| frames.range().len() > n) {
+            let (n_mels, start) = (frames.n_mels(), (frames.range().len() - n) / 2);
+            let middle = &frames.values()[start * n_mels..][..n * n_mels];
+            truths.push(clip.emotion);
+            middles.push(Frames::from_values(n_mels, middle.to_vec())?);
+        }
+    }
+    let logits = logits(model, front_end, &middles)?;
+    let loss = |short_s: f32| {
+        let answers = logits.iter().map(|logits| pooled(logits, Calibration { short_s, ..calibration }));
+        mean_cross_entropy(truths.iter().copied().zip(answers))
+    };
+    Ok(least(&loss, SHORT_S[0] as f32, MAX_SHORT_S, PRECISION.sqrt()).1)
+}
+
 /// The temperature at which the cross-entropy is least: there is one such for one window a clip, and nearly so for the mean over
 /// several.
-pub fn fit_temperature(predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES]>]) -> f32 {
+pub fn fit_temperature(predictions: &[Prediction], logits: &[ClipLogits]) -> f32 {
     best_temperature(predictions, logits, Calibration::default().gap_exponent).1
 }
 
 /// The calibration at which the cross-entropy is least. Its two numbers ask for more answers than a temperature alone.
-fn fit(predictions: &[Prediction], logits: &[Vec<[f32; N_CLASSES]>]) -> Calibration {
+fn fit(predictions: &[Prediction], logits: &[ClipLogits]) -> Calibration {
     let loss = |exponent: f32| best_temperature(predictions, logits, exponent).0;
     let gap_exponent = least(&loss, MIN_GAP_EXPONENT, MAX_GAP_EXPONENT, PRECISION.sqrt()).1;
-    Calibration { temperature: best_temperature(predictions, logits, gap_exponent).1, gap_exponent }
+    let temperature = best_temperature(predictions, logits, gap_exponent).1;
+    Calibration { temperature, gap_exponent, ..Calibration::default() }
 }
 
 /// The least cross-entropy at this exponent, and the temperature that gives it.
-fn best_temperature(
-    predictions: &[Prediction],
-    logits: &[Vec<[f32; N_CLASSES]>],
-    gap_exponent: f32,
-) -> (f64, f32) {
+fn best_temperature(predictions: &[Prediction], logits: &[ClipLogits], gap_exponent: f32) -> (f64, f32) {
     let loss = |temperature: f32| {
-        let calibration = Calibration { temperature, gap_exponent };
-        let answers = logits.iter().map(|windows| pooled(windows, calibration));
+        let calibration = Calibration { temperature, gap_exponent, ..Calibration::default() };
+        let answers = logits.iter().map(|logits| pooled(logits, calibration));
         mean_cross_entropy(predictions.iter().map(|p| p.truth).zip(answers))
     };
     least(&loss, MIN_TEMPERATURE, MAX_TEMPERATURE, PRECISION)
@@ -75,13 +149,9 @@ fn least(value: &dyn Fn(f32) -> f64, lowest: f32, highest: f32, precision: f64) 
 }
 
 /// These answers calibrated in another way, from the logits of their windows.
-fn at(
-    calibration: Calibration,
-    predictions: &[Prediction],
-    logits: &[Vec<[f32; N_CLASSES]>],
-) -> Vec<Prediction> {
-    let at = |(prediction, windows): (&Prediction, &Vec<[f32; N_CLASSES]>)| Prediction {
-        probabilities: pooled(windows, calibration),
+fn at(calibration: Calibration, predictions: &[Prediction], logits: &[ClipLogits]) -> Vec<Prediction> {
+    let at = |(prediction, logits): (&Prediction, &ClipLogits)| Prediction {
+        probabilities: pooled(logits, calibration),
         ..prediction.clone()
     };
     predictions.iter().zip(logits).map(at).collect()
@@ -128,8 +198,9 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
-    use crate::evaluate::{cross_entropy, score};
+    use crate::evaluate::cross_entropy;
     use crate::random::{Purpose, normal, stream};
+    use crate::training_set::N_CLASSES;
 
     fn prediction(truth: usize, probabilities: [f32; N_CLASSES]) -> Prediction {
         Prediction {
@@ -141,6 +212,11 @@ mod tests {
             truth: Emotion::ALL[truth],
             probabilities,
         }
+    }
+
+    /// What a network says of a clip of one window.
+    fn of(logits: [f32; N_CLASSES]) -> ClipLogits {
+        ClipLogits { windows: vec![logits], sound_s: 2.0 }
     }
 
     /// A speaker's clip with an answer of this confidence.
@@ -156,7 +232,7 @@ mod tests {
         (0..n)
             .map(|_| {
                 let logits: [f32; N_CLASSES] = std::array::from_fn(|_| 1.5 * normal(&mut rng));
-                let (p, mut place) = (pooled(&[logits], Calibration::default()), rng.random::<f32>());
+                let (p, mut place) = (pooled(&of(logits), Calibration::default()), rng.random::<f32>());
                 let truth = (0..N_CLASSES).find(|&i| {
                     place -= p[i];
                     place < 0.0
@@ -170,7 +246,7 @@ mod tests {
     fn the_temperature_undoes_over_and_underconfidence() {
         let (truths, logits) = drawn(4000);
         for wrong in [0.4f32, 1.0, 3.0] {
-            let windows: Vec<_> = logits.iter().map(|logits| vec![logits.map(|l| wrong * l)]).collect();
+            let windows: Vec<_> = logits.iter().map(|logits| of(logits.map(|l| wrong * l))).collect();
             let predictions: Vec<_> = truths
                 .iter()
                 .zip(&windows)
@@ -178,7 +254,8 @@ mod tests {
                 .collect();
             let temperature = fit_temperature(&predictions, &windows);
             assert!((temperature / wrong - 1.0).abs() < 0.1, "{wrong}: {temperature}");
-            let calibrated = at(Calibration { temperature, gap_exponent: 1.0 }, &predictions, &windows);
+            let calibrated =
+                at(Calibration { temperature, ..Calibration::default() }, &predictions, &windows);
             let (before, after) = (score(&predictions, 1).unwrap().ece, score(&calibrated, 1).unwrap().ece);
             assert!(after < 0.03 && (wrong == 1.0 || before > 0.1), "{wrong}: {before} {after}");
         }
@@ -190,7 +267,7 @@ mod tests {
         for (wrong, exponent) in [(1.0f32, 1.0f32), (0.5, 0.7), (2.0, 1.5)] {
             let bent = |logits: &[f32; N_CLASSES]| {
                 let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                vec![logits.map(|l| -(wrong * (highest - l)).powf(1.0 / exponent))]
+                of(logits.map(|l| -(wrong * (highest - l)).powf(1.0 / exponent)))
             };
             let windows: Vec<_> = logits.iter().map(bent).collect();
             let predictions: Vec<_> = truths
@@ -202,8 +279,10 @@ mod tests {
             assert!((found.temperature / wrong - 1.0).abs() < 0.1, "{wrong} {exponent}: {found:?}");
             assert!((found.gap_exponent / exponent - 1.0).abs() < 0.1, "{wrong} {exponent}: {found:?}");
             // A temperature is what it would be alone, or better.
-            let alone =
-                Calibration { temperature: fit_temperature(&predictions, &windows), gap_exponent: 1.0 };
+            let alone = Calibration {
+                temperature: fit_temperature(&predictions, &windows),
+                ..Calibration::default()
+            };
             let loss = |calibration| cross_entropy(&at(calibration, &predictions, &windows));
             assert!(loss(found) <= loss(alone) + 1e-9, "{found:?} {alone:?}");
         }
@@ -212,12 +291,12 @@ mod tests {
     #[test]
     fn a_network_that_is_always_right_or_always_wrong_stays_in_range() {
         for truth in [0, 1] {
-            let windows = vec![vec![[3.0, 0.0, 0.0, 0.0, 0.0, 0.0]]; 5];
+            let windows = vec![of([3.0, 0.0, 0.0, 0.0, 0.0, 0.0]); 5];
             let predictions = vec![prediction(truth, pooled(&windows[0], Calibration::default())); 5];
             let temperature = fit_temperature(&predictions, &windows);
             let expected = if truth == 0 { MIN_TEMPERATURE..=0.3 } else { 30.0..=MAX_TEMPERATURE };
             assert!(expected.contains(&temperature), "{temperature}");
-            let Calibration { temperature, gap_exponent } = fit(&predictions, &windows);
+            let Calibration { temperature, gap_exponent, .. } = fit(&predictions, &windows);
             assert!((MIN_TEMPERATURE..=MAX_TEMPERATURE).contains(&temperature), "{temperature}");
             assert!((MIN_GAP_EXPONENT..=MAX_GAP_EXPONENT).contains(&gap_exponent), "{gap_exponent}");
         }

@@ -45,6 +45,9 @@ pub struct FoldResult {
     pub validation_uar: f64,
     /// The temperature of its model, by which the answers to the test clips are calibrated.
     pub temperature: f32,
+    /// Its sounds shorter than this, seconds, have a higher temperature; 0 where none have, or it is not known.
+    #[serde(default)]
+    pub short_s: f32,
     /// On the test clips.
     pub uar: f64,
     /// Likewise.
@@ -220,7 +223,7 @@ impl Planned {
         progress(FoldProgress::Begin(self));
         let options = RunOptions { out: self.dir.clone(), resume: true, test: true, ..options.clone() };
         let tell = |step| progress(FoldProgress::Training(step));
-        let Outcome::Finished { best_epoch, temperature, validation, test } =
+        let Outcome::Finished { best_epoch, calibration, validation, test } =
             train(&self.config, &self.split, &options, stop, &tell)?
         else {
             return Ok(None);
@@ -232,7 +235,8 @@ impl Planned {
             n_speakers: test.n_speakers,
             best_epoch,
             validation_uar: validation.uar.value,
-            temperature,
+            temperature: calibration.temperature,
+            short_s: calibration.short_s,
             uar: test.uar.value,
             accuracy: test.accuracy.value,
         };

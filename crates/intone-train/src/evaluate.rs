@@ -51,11 +51,20 @@ impl Prediction {
     }
 }
 
+/// What a network says of one clip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipLogits {
+    /// The logits of each of its windows.
+    pub windows: Vec<[f32; N_CLASSES]>,
+    /// Seconds of sound in each of them.
+    pub sound_s: f64,
+}
+
 /// The logits of every window of every clip, from the clips' features.
 ///
 /// # Errors
 /// Features that do not fit the model.
-pub fn logits(model: &Model, front_end: &FrontEnd, frames: &[Frames]) -> Result<Vec<Vec<[f32; N_CLASSES]>>> {
+pub fn logits(model: &Model, front_end: &FrontEnd, frames: &[Frames]) -> Result<Vec<ClipLogits>> {
     let places = frames.iter().enumerate().flat_map(|(clip, frames)| {
         let n = frames.range().end;
         let starts = window_starts(n, front_end).into_iter();
@@ -64,7 +73,11 @@ pub fn logits(model: &Model, front_end: &FrontEnd, frames: &[Frames]) -> Result<
     let mut places: Vec<(usize, usize, usize)> = places.collect();
     // Windows of one length go through the network together.
     places.sort_unstable();
-    let mut logits: Vec<Vec<[f32; N_CLASSES]>> = vec![Vec::new(); frames.len()];
+    let none_yet = |frames: &Frames| {
+        let sound_s = front_end.frames_s(front_end.window_frames(frames.range().end));
+        ClipLogits { windows: Vec::new(), sound_s }
+    };
+    let mut logits: Vec<ClipLogits> = frames.iter().map(none_yet).collect();
     for same in places.chunk_by(|a, b| a.0 == b.0) {
         for batch in same.chunks(BATCH) {
             let len = batch[0].0 * front_end.n_mels;
@@ -74,7 +87,7 @@ pub fn logits(model: &Model, front_end: &FrontEnd, frames: &[Frames]) -> Result<
             }
             let answers = model.logits(&windows, batch.len())?;
             for (&(_, clip, _), answer) in batch.iter().zip(answers.as_chunks().0) {
-                logits[clip].push(*answer);
+                logits[clip].windows.push(*answer);
             }
         }
     }
@@ -83,19 +96,16 @@ pub fn logits(model: &Model, front_end: &FrontEnd, frames: &[Frames]) -> Result<
 
 /// Answers from the logits of the clips' windows, as [`intone::Recognizer`] gives them: the mean of the windows'
 /// probabilities, calibrated so.
-pub fn predictions(
-    clips: &[Clip],
-    logits: &[Vec<[f32; N_CLASSES]>],
-    calibration: Calibration,
-) -> Vec<Prediction> {
-    clips.iter().zip(logits).map(|(clip, windows)| prediction(clip, pooled(windows, calibration))).collect()
+pub fn predictions(clips: &[Clip], logits: &[ClipLogits], calibration: Calibration) -> Vec<Prediction> {
+    clips.iter().zip(logits).map(|(clip, logits)| prediction(clip, pooled(logits, calibration))).collect()
 }
 
 /// The mean of the windows' probabilities.
-pub(crate) fn pooled(windows: &[[f32; N_CLASSES]], calibration: Calibration) -> [f32; N_CLASSES] {
+pub(crate) fn pooled(logits: &ClipLogits, calibration: Calibration) -> [f32; N_CLASSES] {
+    let ClipLogits { windows, sound_s } = logits;
     let mut sum = [0.0f64; N_CLASSES];
     for logits in windows {
-        sum.iter_mut().zip(calibration.probabilities(logits)).for_each(|(s, p)| *s += p);
+        sum.iter_mut().zip(calibration.probabilities(logits, *sound_s)).for_each(|(s, p)| *s += p);
     }
     sum.map(|s| (s / windows.len().max(1) as f64) as f32)
 }

@@ -114,7 +114,7 @@ fn probabilities(
     frames: &[Frames],
 ) -> Result<Vec<Vec<f32>>> {
     let logits = logits(model, front_end, frames)?;
-    Ok(logits.iter().map(|windows| pooled(windows, calibration).to_vec()).collect())
+    Ok(logits.iter().map(|logits| pooled(logits, calibration).to_vec()).collect())
 }
 
 fn log_odds(p: f32) -> f32 {

@@ -123,20 +123,18 @@ pub fn check_speakers(heard: &Heard, part: Part, clips: &[Clip]) -> Result<Strin
     ))
 }
 
-/// The clips of a corpus that a model was trained on, as far as its file tells.
+/// The clips of a corpus whose speakers stand in this part of a model's training.
 ///
 /// # Errors
-/// [`Error::Empty`] where it does not tell, or none of them is there.
-pub fn training_clips(origin: &Provenance, corpus: &Corpus) -> Result<Vec<Clip>> {
-    let heard = heard(origin, None, corpus)?;
+/// [`Error::Empty`] where they are not known, or none of them is there.
+pub fn clips_of(heard: &Heard, part: Part, corpus: &Corpus) -> Result<Vec<Clip>> {
     let speakers = heard.speakers()?;
-    let trained_on = |clip: &&Clip| {
-        heard.corpora.contains(&clip.corpus) && speakers.get(&clip.speaker) == Some(&Part::Train)
-    };
-    let clips: Vec<Clip> = corpus.clips.iter().filter(trained_on).cloned().collect();
+    let of_part =
+        |clip: &&Clip| heard.corpora.contains(&clip.corpus) && speakers.get(&clip.speaker) == Some(&part);
+    let clips: Vec<Clip> = corpus.clips.iter().filter(of_part).cloned().collect();
     if clips.is_empty() {
         return Err(Error::Empty(format!(
-            "expected clips that the model was trained on, known from {}; there are none among the {} at hand",
+            "expected clips of the {part} part of the model's training, known from {}; there are none among the {} at hand",
             heard.how,
             corpus.clips.len()
         )));

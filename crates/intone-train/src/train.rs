@@ -20,11 +20,11 @@ pub use burn::tensor::Device;
 use intone::Emotion;
 use intone::features::{Frames, FrontEnd};
 use intone::model::encoder::FrozenClip;
-use intone::model::{Model, ModelFile, Precision, Tensor};
+use intone::model::{Calibration, Model, ModelFile, Precision, Tensor};
 use rand::Rng;
 use rayon::prelude::*;
 
-use crate::calibrate::{fit_temperature, fit_uncertain_below};
+use crate::calibrate::calibrate;
 use crate::checkpoint::{self, Best, State};
 use crate::config::{Config, Keep};
 use crate::corpus::Clip;
@@ -111,8 +111,8 @@ pub enum Outcome {
     Finished {
         /// The epoch whose model was kept.
         best_epoch: usize,
-        /// The temperature by which its answers are calibrated.
-        temperature: f32,
+        /// How its answers are calibrated.
+        calibration: Calibration,
         /// On the validation clips. The epoch was chosen by these, unless the last one is kept: they flatter.
         validation: Scores,
         /// On the test clips, where the split has any and they were asked for.
@@ -383,32 +383,21 @@ impl<'a> Run<'a> {
         let cache = options.cache.as_deref();
         let frames = |part| load_features(self.split.part(part), self.front_end(), cache, &|_| ());
         let clips = self.split.validation();
-        let model = Model::new(&file.meta.architecture, file.tensors.clone())?;
-        let logits = logits(&model, self.front_end(), &frames(Part::Validation)?)?;
-        let temperature = fit_temperature(&predictions(clips, &logits, file.meta.calibration()), &logits);
-        file.meta.temperature = temperature;
-        let calibrated = predictions(clips, &logits, file.meta.calibration());
-        file.meta.uncertain_below = fit_uncertain_below(&calibrated, self.config.seed);
-        let validation = self.note(&mut file, Part::Validation, &calibrated)?;
+        let (calibrated, validation) = calibrate(&mut file, clips, &frames(Part::Validation)?)?;
         write_predictions(&calibrated, &self.out.join("validation.csv"))?;
         let test = if self.split.test().is_empty() || !options.test {
             None
         } else {
             let predictions = self.evaluate(&file, self.split.test(), &frames(Part::Test)?)?;
             write_predictions(&predictions, &self.out.join("predictions.csv"))?;
-            Some(self.note(&mut file, Part::Test, &predictions)?)
+            let scores = score(&predictions, self.config.seed)?;
+            let coverage = coverage(&predictions, file.meta.uncertain_below);
+            file.meta.provenance.note(Part::Test, &scores, coverage);
+            Some(scores)
         };
         file.write(self.best_path(), Precision::F32)?;
         let best_epoch = state.best.map_or(0, |best| best.epoch);
-        Ok(Outcome::Finished { best_epoch, temperature, validation, test })
-    }
-
-    /// Takes the results on one side down in the model file.
-    fn note(&self, file: &mut ModelFile, part: Part, predictions: &[Prediction]) -> Result<Scores> {
-        let scores = score(predictions, self.config.seed)?;
-        let coverage = coverage(predictions, file.meta.uncertain_below);
-        file.meta.provenance.note(part, &scores, coverage);
-        Ok(scores)
+        Ok(Outcome::Finished { best_epoch, calibration: file.meta.calibration(), validation, test })
     }
 }
 

@@ -174,6 +174,7 @@ fn a_run_without_test_does_not_look_at_it_and_calibrates_all_the_same() {
     assert!(!out.join("predictions.csv").exists());
     let meta = ModelFile::open(out.join("best.safetensors")).unwrap().meta;
     assert!(meta.temperature != 1.0 && (0.0..=1.0).contains(&meta.uncertain_below), "{meta:?}");
+    assert!(meta.gap_exponent == 1.0 && meta.short_s > 0.0, "{meta:?}");
     assert!(meta.provenance.scores.contains_key("validation_ece"));
     assert!(!meta.provenance.scores.keys().any(|name| name.starts_with("test")));
 }

@@ -215,9 +215,11 @@ impl Recognizer {
         &self.extractor
     }
 
-    /// Adds what the network says of `n` windows, `[n, n_mels, n_frames]`, to `votes`.
+    /// Adds what the network says of `n` windows of one length, `[n, n_mels, n_frames]`, to `votes`.
     pub(crate) fn vote(&self, windows: &[f32], n: usize, votes: &mut Votes) -> Result<()> {
         let n_labels = self.labels.len();
+        let front_end = self.extractor.front_end();
+        let sound_s = front_end.frames_s(windows.len() / (n * front_end.n_mels));
         let embeddings = self.classifier.embed(windows, n)?;
         let logits = self.classifier.classify(&embeddings, n);
         if logits.len() != n * n_labels || !logits.iter().all(|x| x.is_finite()) {
@@ -225,7 +227,7 @@ impl Recognizer {
         }
         let embeddings = embeddings.chunks_exact(self.classifier.n_embedding());
         for (logits, embedding) in logits.chunks_exact(n_labels).zip(embeddings) {
-            votes.add(logits, embedding, self.meta.calibration());
+            votes.add(logits, embedding, self.meta.calibration(), sound_s);
         }
         Ok(())
     }

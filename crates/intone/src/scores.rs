@@ -151,11 +151,11 @@ impl Votes {
         self.n_silent += 1;
     }
 
-    /// What the network says of a window. The logits must be finite.
-    pub(crate) fn add(&mut self, logits: &[f32], embedding: &[f32], calibration: Calibration) {
+    /// What the network says of a window with so many seconds of sound. The logits must be finite.
+    pub(crate) fn add(&mut self, logits: &[f32], embedding: &[f32], calibration: Calibration, sound_s: f64) {
         self.n_windows += 1;
         self.embedding.iter_mut().zip(embedding).for_each(|(sum, x)| *sum += f64::from(*x));
-        self.sums.iter_mut().zip(calibration.probabilities(logits)).for_each(|(sum, p)| *sum += p);
+        self.sums.iter_mut().zip(calibration.probabilities(logits, sound_s)).for_each(|(sum, p)| *sum += p);
     }
 
     /// The mean of the windows that have a say; all classes alike where there is none.
@@ -194,10 +194,10 @@ mod tests {
     #[test]
     fn windows_are_averaged_and_silent_ones_have_no_say() {
         let mut votes = Votes::new(4, 2);
-        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default());
+        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0);
         votes.add_silent();
-        votes.add(&[0.0, 2000.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default());
-        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default());
+        votes.add(&[0.0, 2000.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0);
+        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0);
         let scores = votes.scores(labels(), 5.0, 0.0);
         assert_eq!(scores.probabilities(), [2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
         assert_eq!((scores.n_windows, scores.n_silent, scores.silence), (4, 1, false));
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn an_answer_below_the_models_confidence_is_uncertain() {
         let mut votes = Votes::new(4, 2);
-        votes.add(&[1.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default());
+        votes.add(&[1.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0);
         let top = votes.scores(labels(), 1.0, 0.0).probabilities()[0];
         for (uncertain_below, uncertain) in [(0.0, false), (top, false), (top + 1e-4, true), (1.0, true)] {
             let scores = votes.scores(labels(), 1.0, uncertain_below);

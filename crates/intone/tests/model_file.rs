@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use intone::features::FrontEnd;
 use intone::model::file::{MAX_FILE_BYTES, MAX_HEADER_BYTES, METADATA_KEY};
 use intone::model::{
-    Architecture, CorpusInfo, ModelError, ModelFile, ModelMeta, Precision, Provenance, Tensor, VggConfig,
-    Weights,
+    Architecture, CorpusInfo, EncoderConfig, ModelError, ModelFile, ModelMeta, Precision, Provenance, Tensor,
+    VggConfig, Weights,
 };
 use intone::{Error, Result};
 use proptest::prelude::*;
@@ -424,6 +424,21 @@ fn an_exponent_out_of_range_is_refused() {
     let mut model = model();
     model.meta.gap_exponent = f32::NAN;
     assert!(model.to_bytes(Precision::F32).is_err());
+}
+
+#[test]
+fn a_length_of_short_sounds_is_refused_out_of_range_and_where_windows_are_of_one_length() {
+    for short_s in [-0.1, 1.0, 11.0, 1e38] {
+        let error = refusal_of(|meta| meta["short_s"] = short_s.into());
+        assert!(error.to_string().contains("short_s"), "{short_s}: {error}");
+    }
+    let encoder = Architecture::Encoder(EncoderConfig::tiny(4));
+    let labels = ["angry", "disgust", "fear", "happy", "neutral", "sad"].map(str::to_owned).to_vec();
+    let mut meta = ModelMeta::new(encoder, FrontEnd::whisper(), labels);
+    for (short_s, usable) in [(0.0, true), (1.2, true), (10.0, true), (10.1, false), (f32::NAN, false)] {
+        meta.short_s = short_s;
+        assert_eq!(meta.validate().is_ok(), usable, "{short_s}");
+    }
 }
 
 #[test]

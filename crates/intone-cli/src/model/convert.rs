@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use intone::AudioStream;
 use intone::model::{ModelFile, Precision, Rounding};
 use intone_train::corpus::Clip;
+use intone_train::split::Part;
 use intone_train::{leak, robustness};
 
 use crate::progress::counting_bar;
@@ -64,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let corpus = crate::data::read(&args.data)?;
-    let clips = leak::training_clips(&file.meta.provenance, &corpus)?;
+    let clips = leak::clips_of(&leak::heard(&file.meta.provenance, None, &corpus)?, Part::Train, &corpus)?;
     let clips = robustness::sample(&clips, N_ROUNDING_CLIPS);
     let rounding = Rounding::new(file).map_err(|error| error.in_file(&args.input))?;
     let n_heard = hear(&rounding, &clips);

@@ -7,20 +7,15 @@ use std::path::Path;
 use intone::model::{Calibration, ModelMeta};
 use rayon::prelude::*;
 
-use super::{at, fit, fit_uncertain_below};
+use super::{NOTE, at, fit, fit_uncertain_below, forget_calibration};
 use crate::config::Config;
 use crate::corpus::Sex;
 use crate::cross_validate::{FoldResult, finished};
 use crate::error::{Error, Result};
-use crate::evaluate::{Prediction, Scores, coverage, score};
+use crate::evaluate::{ClipLogits, Prediction, Scores, coverage, score};
 use crate::leak::Heard;
 use crate::predictions::{Answered, read_predictions};
 use crate::provenance::Results;
-use crate::split::Part;
-use crate::training_set::N_CLASSES;
-
-/// How a note on a model begins that says what it was calibrated by.
-const NOTE: &str = "calibrated by ";
 
 /// The answers of a cross-validation's models to clips of speakers that a model heard in training or validation, and those that
 /// answered had not.
@@ -30,7 +25,9 @@ pub struct FoldAnswers {
     /// Which fold's model each answer is of.
     folds: Vec<usize>,
     predictions: Vec<Prediction>,
-    logits: Vec<Vec<[f32; N_CLASSES]>>,
+    logits: Vec<ClipLogits>,
+    /// The folds' mean.
+    short_s: f32,
 }
 
 impl FoldAnswers {
@@ -46,7 +43,9 @@ impl FoldAnswers {
         let heard = heard.speakers()?;
         let folds = finished(run)?;
         let n_folds = folds.len();
-        let mut answers = FoldAnswers { n_folds, folds: vec![], predictions: vec![], logits: vec![] };
+        let short_s = folds.iter().map(|fold| fold.result.short_s).sum::<f32>() / n_folds.max(1) as f32;
+        let mut answers =
+            FoldAnswers { n_folds, folds: vec![], predictions: vec![], logits: vec![], short_s };
         for (number, fold) in folds.iter().enumerate() {
             if !Config::same_recipe(&fold.config, &meta.provenance.config) {
                 let what = format!(
@@ -59,7 +58,7 @@ impl FoldAnswers {
             let clips = read_predictions(&fold.predictions)?.into_iter();
             for answered in clips.filter(|clip| heard.contains_key(&clip.speaker)) {
                 answers.folds.push(number);
-                answers.logits.push(vec![logits(&answered, &fold.result)]);
+                answers.logits.push(logits(&answered, &fold.result));
                 answers.predictions.push(prediction(answered));
             }
         }
@@ -101,10 +100,12 @@ impl FoldAnswers {
     }
 }
 
-/// What a model's answer was divided by its temperature for: the logits, up to a constant.
-fn logits(answered: &Answered, fold: &FoldResult) -> [f32; N_CLASSES] {
+/// What a model's answer was divided by its temperature for: the logits, up to a constant. Those of a short sound are as much
+/// smaller as its temperature was higher, which is how the model that they are for will treat it.
+fn logits(answered: &Answered, fold: &FoldResult) -> ClipLogits {
     let smallest = f64::from(f32::MIN_POSITIVE);
-    answered.probabilities.map(|p| (f64::from(fold.temperature) * p.max(smallest).ln()) as f32)
+    let logits = answered.probabilities.map(|p| (f64::from(fold.temperature) * p.max(smallest).ln()) as f32);
+    ClipLogits { windows: vec![logits], sound_s: f64::INFINITY }
 }
 
 fn prediction(answered: Answered) -> Prediction {
@@ -127,23 +128,20 @@ fn prediction(answered: Answered) -> Prediction {
 /// None for answers that were read.
 pub fn recalibrate(meta: &mut ModelMeta, answers: &FoldAnswers) -> Result<Scores> {
     let calibration = fit(&answers.predictions, &answers.logits);
-    Calibration { temperature: meta.temperature, gap_exponent: meta.gap_exponent } = calibration;
+    (meta.temperature, meta.gap_exponent) = (calibration.temperature, calibration.gap_exponent);
+    if answers.short_s > 0.0 {
+        meta.short_s = answers.short_s;
+    }
     let calibrated = answers.at(calibration);
     let origin = &mut meta.provenance;
     meta.uncertain_below = fit_uncertain_below(&calibrated, origin.seed);
-    for part in [Part::Validation, Part::Test] {
-        for of_confidences in ["ece", "coverage", "accuracy_when_certain"] {
-            origin.scores.remove(&format!("{part}_{of_confidences}"));
-        }
-    }
+    forget_calibration(origin);
     let scores = score(&answers.cross_fitted(), origin.seed)?;
     origin.note("folds", &scores, coverage(&calibrated, meta.uncertain_below));
-    let mut notes: Vec<&str> = origin.notes.lines().filter(|line| !line.starts_with(NOTE)).collect();
     let note = format!(
         "{NOTE}{} answers to {} speakers, of {} models of the same recipe that had not heard them",
         scores.n, scores.n_speakers, answers.n_folds
     );
-    notes.push(&note);
-    origin.notes = notes.join("\n");
+    origin.notes = origin.notes.lines().chain([&*note]).collect::<Vec<_>>().join("\n");
     Ok(scores)
 }

@@ -192,6 +192,11 @@ impl FrontEnd {
         }
     }
 
+    /// How far so many frames reach, seconds.
+    pub fn frames_s(&self, n_frames: usize) -> f64 {
+        (n_frames * self.hop_length) as f64 / f64::from(self.sample_rate_hz)
+    }
+
     /// Number of values in one whole input of the network, `n_mels * n_frames`.
     pub fn window_len(&self) -> usize {
         self.n_mels * self.n_frames

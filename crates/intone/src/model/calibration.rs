@@ -4,28 +4,33 @@
 /// proportional to `exp(-gap^gap_exponent / temperature)`.
 ///
 /// With an exponent of 1 this is the softmax of logits that are divided by the temperature (Guo et al. 2017). An exponent below
-/// 1 makes answers that are far ahead less sure of themselves, and narrow ones more; above 1 it is the other way round. The
-/// classes of one window keep their order, whatever the two are.
+/// 1 makes answers that are far ahead less sure of themselves, and narrow ones more; above 1 it is the other way round. In a
+/// window with less sound than `short_s` the temperature is as many times higher as the sound is shorter: a network that learned
+/// from whole utterances is as sure of a syllable. The classes of one window keep their order, whatever the three are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
     /// See [`ModelMeta::temperature`](super::ModelMeta::temperature).
     pub temperature: f32,
     /// See [`ModelMeta::gap_exponent`](super::ModelMeta::gap_exponent).
     pub gap_exponent: f32,
+    /// See [`ModelMeta::short_s`](super::ModelMeta::short_s).
+    pub short_s: f32,
 }
 
 /// The plain softmax.
 impl Default for Calibration {
     fn default() -> Calibration {
-        Calibration { temperature: 1.0, gap_exponent: 1.0 }
+        Calibration { temperature: 1.0, gap_exponent: 1.0, short_s: 0.0 }
     }
 }
 
 impl Calibration {
-    /// The probabilities of the classes, in [0, 1]; their sum is 1. The logits must be finite.
-    pub fn probabilities(self, logits: &[f32]) -> impl Iterator<Item = f64> + '_ {
+    /// The probabilities of the classes for a window with so many seconds of sound, more than 0; in [0, 1], with the sum 1. The
+    /// logits must be finite.
+    pub fn probabilities(self, logits: &[f32], sound_s: f64) -> impl Iterator<Item = f64> + '_ {
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let (exponent, temperature) = (f64::from(self.gap_exponent), f64::from(self.temperature));
+        let exponent = f64::from(self.gap_exponent);
+        let temperature = f64::from(self.temperature) * (f64::from(self.short_s) / sound_s).max(1.0);
         let weight = move |&logit: &f32| (-f64::from(highest - logit).powf(exponent) / temperature).exp();
         let total: f64 = logits.iter().map(weight).sum();
         logits.iter().map(move |logit| weight(logit) / total)
@@ -37,7 +42,7 @@ mod tests {
     use super::*;
 
     fn probabilities(temperature: f32, gap_exponent: f32, logits: &[f32]) -> Vec<f64> {
-        Calibration { temperature, gap_exponent }.probabilities(logits).collect()
+        Calibration { temperature, gap_exponent, short_s: 0.0 }.probabilities(logits, 0.01).collect()
     }
 
     #[test]
@@ -61,6 +66,16 @@ mod tests {
         // Far ahead: less sure. Narrow: surer.
         let top = |exponent, gap: f32| probabilities(1.0, exponent, &[0.0, -gap])[0];
         assert!(top(0.8, 5.0) < top(1.0, 5.0) && top(0.8, 0.2) > top(1.0, 0.2));
+    }
+
+    #[test]
+    fn the_temperature_of_short_sounds_is_higher() {
+        let calibration = Calibration { temperature: 2.0, gap_exponent: 1.0, short_s: 1.2 };
+        for (sound_s, temperature) in [(0.1, 24.0), (0.6, 4.0), (1.2, 2.0), (5.0, 2.0), (f64::INFINITY, 2.0)]
+        {
+            let p: Vec<f64> = calibration.probabilities(&[1.0, 0.0], sound_s).collect();
+            assert!(((p[0] / p[1]).ln() * temperature - 1.0).abs() < 1e-6, "{sound_s}: {p:?}");
+        }
     }
 
     #[test]

@@ -221,6 +221,15 @@ pub enum ModelError {
         actual: f32,
     },
 
+    /// A length of short sounds that is out of range, or belongs to a network whose windows are of one length.
+    #[error("short_s {actual}; expected 0 to {max} for this network")]
+    ShortSound {
+        /// The longest sound that may count as short, seconds.
+        max: f32,
+        /// The length that came.
+        actual: f32,
+    },
+
     /// Feature parameters that no front end can have.
     #[error("front end: {0}")]
     FrontEnd(Box<crate::Error>),

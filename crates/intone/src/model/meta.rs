@@ -32,6 +32,9 @@ pub const MIN_GAP_EXPONENT: f32 = 0.25;
 /// The highest exponent of the gaps. Fitted ones lie near 1.
 pub const MAX_GAP_EXPONENT: f32 = 4.0;
 
+/// The longest sound that may count as short, seconds. Fitted ones are of about a second.
+pub const MAX_SHORT_S: f32 = 10.0;
+
 /// The largest width of a layer. The widest of the field's networks have 4,096.
 pub const MAX_WIDTH: usize = 16_384;
 
@@ -60,6 +63,10 @@ pub struct ModelMeta {
     /// it as it is.
     #[serde(default = "uncalibrated", skip_serializing_if = "is_one")]
     pub gap_exponent: f32,
+    /// Calibration: a window with less sound than this, seconds, has a temperature as many times higher as its sound is shorter.
+    /// 0 where none has; always so for networks whose windows are of one length.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub short_s: f32,
     /// An answer whose highest probability is below this is uncertain; at most 1. 0 where nothing was chosen.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub uncertain_below: f32,
@@ -78,6 +85,7 @@ impl ModelMeta {
             labels,
             temperature: uncalibrated(),
             gap_exponent: uncalibrated(),
+            short_s: 0.0,
             uncertain_below: 0.0,
             provenance: Provenance::default(),
         }
@@ -85,7 +93,8 @@ impl ModelMeta {
 
     /// How the network's logits become probabilities.
     pub fn calibration(&self) -> Calibration {
-        Calibration { temperature: self.temperature, gap_exponent: self.gap_exponent }
+        let ModelMeta { temperature, gap_exponent, short_s, .. } = *self;
+        Calibration { temperature, gap_exponent, short_s }
     }
 
     /// Checks every value, and that architecture, labels and front end agree.
@@ -104,6 +113,10 @@ impl ModelMeta {
         if !(MIN_GAP_EXPONENT..=MAX_GAP_EXPONENT).contains(&self.gap_exponent) {
             let (min, max) = (MIN_GAP_EXPONENT, MAX_GAP_EXPONENT);
             return Err(ModelError::GapExponent { min, max, actual: self.gap_exponent });
+        }
+        let max = if self.architecture.takes_shorter_windows() { MAX_SHORT_S } else { 0.0 };
+        if !(0.0..=max).contains(&self.short_s) {
+            return Err(ModelError::ShortSound { max, actual: self.short_s });
         }
         if !(0.0..=1.0).contains(&self.uncertain_below) {
             return Err(ModelError::UncertainBelow { actual: self.uncertain_below });
@@ -142,6 +155,11 @@ impl Architecture {
             Architecture::Encoder(_) => "encoder",
             Architecture::Chain(_) => "chain",
         }
+    }
+
+    /// Whether a recording that is shorter than a window is looked at as it is, and not filled up.
+    pub fn takes_shorter_windows(&self) -> bool {
+        matches!(self, Architecture::Encoder(_))
     }
 
     /// Size of the input and of the output: `(n_mels, n_frames, n_classes)`.

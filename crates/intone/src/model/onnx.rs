@@ -14,7 +14,7 @@
 //! [`Recognizer`](crate::Recognizer).
 //!
 //! The file's `metadata_props` hold every field of [`ModelMeta`] under its own name, as JSON: `labels`, `front_end`,
-//! `temperature`, `gap_exponent` and `uncertain_below` (where they were chosen), `architecture`, `provenance`, `format_version`.
+//! `temperature`, `gap_exponent`, `short_s` and `uncertain_below` (where they were chosen), `architecture`, `provenance`, `format_version`.
 //!
 //! Weights are float32 whatever the model file has. Operators are those of opset 17, the first with
 //! `LayerNormalization`; GELU is written with `Erf`.
@@ -25,7 +25,7 @@ use std::path::Path;
 use prost::Message;
 
 use self::graph::{Graph, int, ints};
-use self::proto::{Dimension, ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use self::proto::{Dimension, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
 use super::{Architecture, Calibration, ModelError, ModelFile, ModelMeta, Weights};
 use crate::features::{FrontEnd, Style};
 use crate::{Error, Result};
@@ -81,7 +81,7 @@ pub fn to_bytes(file: ModelFile) -> Result<Vec<u8>> {
         }
         Architecture::Chain(config) => (chain::logits(&mut graph, config, weights, &x)?, frames),
     };
-    let calibrated = calibrated(&mut graph, meta.calibration(), &logits);
+    let calibrated = calibrated(&mut graph, &meta, &logits);
     graph.node("Softmax", OUTPUT, &[&calibrated], vec![int("axis", -1)]);
 
     let batch = || Dimension::Param("batch".to_owned());
@@ -108,18 +108,30 @@ pub fn to_bytes(file: ModelFile) -> Result<Vec<u8>> {
 }
 
 /// What the softmax makes probabilities of.
-fn calibrated(graph: &mut Graph, calibration: Calibration, logits: &str) -> String {
-    let Calibration { temperature, gap_exponent } = calibration;
-    if gap_exponent == 1.0 {
-        let temperature = graph.float("temperature", temperature);
-        return graph.node("Div", "calibrated", &[logits, &temperature], vec![]);
+fn calibrated(graph: &mut Graph, meta: &ModelMeta, logits: &str) -> String {
+    let Calibration { temperature, gap_exponent, short_s } = meta.calibration();
+    let mut bent = logits.to_owned();
+    if gap_exponent != 1.0 {
+        let of_classes = vec![ints("axes", &[-1]), int("keepdims", 1)];
+        let highest = graph.node("ReduceMax", "highest", &[logits], of_classes);
+        let gap = graph.node("Sub", "gap", &[&highest, logits], vec![]);
+        let exponent = graph.float("gap_exponent", gap_exponent);
+        let power = graph.node("Pow", "power", &[&gap, &exponent], vec![]);
+        bent = graph.node("Neg", "bent", &[&power], vec![]);
     }
-    let of_classes = vec![ints("axes", &[-1]), int("keepdims", 1)];
-    let highest = graph.node("ReduceMax", "highest", &[logits], of_classes);
-    let gap = graph.node("Sub", "gap", &[&highest, logits], vec![]);
-    let (exponent, below) = (graph.float("gap_exponent", gap_exponent), graph.float("below", -temperature));
-    let power = graph.node("Pow", "power", &[&gap, &exponent], vec![]);
-    graph.node("Div", "calibrated", &[&power, &below], vec![])
+    let mut temperature = graph.float("temperature", temperature);
+    if short_s > 0.0 {
+        let short_frames = f64::from(short_s) / meta.front_end.frames_s(1);
+        let (short, one) = (graph.float("short_frames", short_frames as f32), graph.float("one", 1.0));
+        let (shape, axis) = (graph.node("Shape", "shape", &[INPUT], vec![]), graph.ints("frames_axis", &[2]));
+        let n_frames = graph.node("Gather", "n_frames", &[&shape, &axis], vec![]);
+        let as_float = vec![int("to", TensorProto::FLOAT.into())];
+        let n_frames = graph.node("Cast", "n_frames/float", &[&n_frames], as_float);
+        let times = graph.node("Div", "times", &[&short, &n_frames], vec![]);
+        let times = graph.node("Max", "times/at_least_one", &[&times, &one], vec![]);
+        temperature = graph.node("Mul", "temperature/of_the_length", &[&temperature, &times], vec![]);
+    }
+    graph.node("Div", "calibrated", &[&bent, &temperature], vec![])
 }
 
 /// The input relative to the window's peak, as [`Frames::window`](crate::features::Frames::window) has it.
