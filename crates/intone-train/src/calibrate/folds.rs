@@ -26,7 +26,7 @@ pub struct FoldAnswers {
     folds: Vec<usize>,
     predictions: Vec<Prediction>,
     logits: Vec<ClipLogits>,
-    /// The folds' mean.
+    /// The mean of the folds of which it is known, else 0.
     short_s: f32,
 }
 
@@ -43,7 +43,8 @@ impl FoldAnswers {
         let heard = heard.speakers()?;
         let folds = finished(run)?;
         let n_folds = folds.len();
-        let short_s = folds.iter().map(|fold| fold.result.short_s).sum::<f32>() / n_folds.max(1) as f32;
+        let known: Vec<f32> = folds.iter().map(|fold| fold.result.short_s).filter(|&s| s > 0.0).collect();
+        let short_s = known.iter().sum::<f32>() / known.len().max(1) as f32;
         let mut answers =
             FoldAnswers { n_folds, folds: vec![], predictions: vec![], logits: vec![], short_s };
         for (number, fold) in folds.iter().enumerate() {
