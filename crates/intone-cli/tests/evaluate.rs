@@ -262,6 +262,9 @@ fn what_cannot_be_evaluated_is_said() {
 fn changed_clips_have_figures_of_their_own() {
     let place = Place::new();
     corpus(&place, 5);
+    let mut model = common::small_model();
+    model.meta.uncertain_below = 0.01;
+    model.write(place.model(), Precision::F32).unwrap();
     let (exit, _, err) = run(&place, &[&EVALUATE[..], &["run", "--robustness=12"]].concat());
     assert_eq!(exit, 0, "{err}");
     let json: Value = serde_json::from_str(&read(&place, "run/report.json")).unwrap();
@@ -282,7 +285,13 @@ fn changed_clips_have_figures_of_their_own() {
         assert!(names.contains(&name), "{names:?}");
     }
     assert!(kinds.len() + robustness["skipped"].as_array().unwrap().len() == 14, "{robustness}");
-    assert!(read(&place, "run/report.html").contains("signal-to-noise ratio"));
+    let page = read(&place, "run/report.html");
+    assert!(page.contains("signal-to-noise ratio") && page.contains("answers not uncertain"), "{page}");
+    // With all answers certain, those that are right are as many as of all clips.
+    for level in kinds.iter().flat_map(|kind| kind["levels"].as_array().unwrap()) {
+        assert_eq!(level["certain"]["coverage"], 1.0, "{robustness}");
+        assert_eq!(level["certain"]["accuracy"], level["accuracy"]["value"], "{robustness}");
+    }
     let again = run(&place, &[&EVALUATE[..], &["again", "--robustness=12"]].concat());
     assert!(again.0 == 0 && read(&place, "again/robustness.json") == read(&place, "run/robustness.json"));
 
@@ -294,6 +303,6 @@ fn changed_clips_have_figures_of_their_own() {
     let json: Value = serde_json::from_str(&read(&place, "run/robustness.json")).unwrap();
     let names: Vec<&str> =
         json["kinds"].as_array().unwrap().iter().map(|kind| kind["name"].as_str().unwrap()).collect();
-    assert!(json["n"] == 7 && !names.contains(&"babble"), "{json}");
+    assert!(json["n"] == 7 && !names.contains(&"babble") && !json.to_string().contains("certain"), "{json}");
     assert!(json["skipped"].to_string().contains("babble: it takes the voices of other speakers"), "{json}");
 }

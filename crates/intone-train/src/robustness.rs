@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::Clip;
 use crate::error::{Error, Result};
-use crate::evaluate::{Prediction, answered, check_labels, score};
+use crate::evaluate::{Prediction, Scores, answered, check_labels, coverage, score};
 use crate::metrics::Figure;
 use crate::random::{Purpose, stream};
 use crate::report::SEED;
@@ -84,6 +84,25 @@ pub struct LevelResult {
     pub uar: Figure,
     /// Share of clips that are right.
     pub accuracy: Figure,
+    /// Of the answers that are not uncertain; none where the system calls none so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certain: Option<Certain>,
+}
+
+/// What is left of a system's answers without the uncertain ones.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Certain {
+    /// Their share of all answers.
+    pub coverage: f64,
+    /// Share of them that are right; 0 where there are none.
+    pub accuracy: f64,
+}
+
+impl std::fmt::Display for Certain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.0} %", 100.0 * self.coverage)?;
+        if self.coverage > 0.0 { write!(f, ", right {:.0} %", 100.0 * self.accuracy) } else { Ok(()) }
+    }
 }
 
 /// At most `most` clips, about the same share of every emotion's, evenly spaced in the order of their names. No emotion
@@ -130,15 +149,19 @@ pub fn measure(recognizer: &Recognizer, clips: &[Clip], progress: &(dyn Fn() + S
         .map(|clip| Ok((clip.speaker.clone(), open(clip)?)))
         .collect::<Result<_>>()?;
     let n_voices = voices.iter().map(|(speaker, _)| speaker).collect::<BTreeSet<_>>().len();
-    let pass = |change: &(dyn Fn(&Clip, &Audio) -> Result<Audio> + Sync)| -> Result<crate::evaluate::Scores> {
-        let one = |clip: &Clip| -> Result<Prediction> {
-            let scores = recognizer.recognize(&change(clip, &open(clip)?)?);
-            progress();
-            Ok(answered(clip, &scores.map_err(|error| error.in_file(&clip.path))?))
+    let threshold = recognizer.meta().uncertain_below;
+    let pass =
+        |change: &(dyn Fn(&Clip, &Audio) -> Result<Audio> + Sync)| -> Result<(Scores, Option<Certain>)> {
+            let one = |clip: &Clip| -> Result<Prediction> {
+                let scores = recognizer.recognize(&change(clip, &open(clip)?)?);
+                progress();
+                Ok(answered(clip, &scores.map_err(|error| error.in_file(&clip.path))?))
+            };
+            let predictions = clips.par_iter().map(one).collect::<Result<Vec<_>>>()?;
+            let (coverage, accuracy) = coverage(&predictions, threshold);
+            Ok((score(&predictions, SEED)?, (threshold > 0.0).then_some(Certain { coverage, accuracy })))
         };
-        score(&clips.par_iter().map(one).collect::<Result<Vec<_>>>()?, SEED)
-    };
-    let as_they_are = pass(&|_, audio| Ok(audio.clone()))?;
+    let (as_they_are, _) = pass(&|_, audio| Ok(audio.clone()))?;
     let mut kinds: Vec<KindResult> = Vec::new();
     let mut skipped = Vec::new();
     for (number, perturbation) in (0..).zip(Perturbation::all()) {
@@ -148,7 +171,7 @@ pub fn measure(recognizer: &Recognizer, clips: &[Clip], progress: &(dyn Fn() + S
             }
             continue;
         }
-        let scores = pass(&|clip, audio| {
+        let (scores, certain) = pass(&|clip, audio| {
             let name: u64 =
                 clip.id.bytes().fold(7, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
             let mut rng = stream(SEED, Purpose::Perturb, number, name);
@@ -163,7 +186,8 @@ pub fn measure(recognizer: &Recognizer, clips: &[Clip], progress: &(dyn Fn() + S
                 other => other,
             })
         })?;
-        let level = LevelResult { level: perturbation.level, uar: scores.uar, accuracy: scores.accuracy };
+        let (uar, accuracy) = (scores.uar, scores.accuracy);
+        let level = LevelResult { level: perturbation.level, uar, accuracy, certain };
         let name = perturbation.kind.name();
         match kinds.iter_mut().find(|kind| kind.name == name) {
             Some(kind) => kind.levels.push(level),

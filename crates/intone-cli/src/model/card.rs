@@ -379,15 +379,18 @@ fn robustness(robustness: &Robustness) -> String {
     let row = |kind: &KindResult| {
         let levels = kind.levels.iter().map(|level| format!("{}: {}", level.level, percent(level.uar.value)));
         let levels = levels.collect::<Vec<_>>().join(", ");
-        vec![kind.name.clone(), kind.unit.clone(), percent(kind.mean_uar()), levels]
+        let certain =
+            kind.levels.iter().filter_map(|level| Some(format!("{}: {}", level.level, level.certain?)));
+        let certain = certain.collect::<Vec<_>>().join("; ");
+        vec![kind.name.clone(), kind.unit.clone(), percent(kind.mean_uar()), levels, certain]
     };
-    let header = ["change", "measured in", "mean UAR", "UAR at each level"];
+    let header = ["change", "measured in", "mean UAR", "UAR at each level", "answers not `uncertain`"];
     format!("{text}\n\n{}", table(&header, robustness.kinds.iter().map(row)))
 }
 
 #[cfg(test)]
 mod tests {
-    use intone_train::robustness::LevelResult;
+    use intone_train::robustness::{Certain, LevelResult};
 
     use super::*;
 
@@ -414,6 +417,7 @@ mod tests {
                 level,
                 uar: Figure::alone(0.1 * (number + 1) as f64),
                 accuracy: Figure::alone(0.5),
+                certain: (level > 0.0).then_some(Certain { coverage: 0.25, accuracy: 0.75 }),
             };
             KindResult {
                 name: (*name).to_owned(),
@@ -439,7 +443,8 @@ mod tests {
                         [70.0, 90.0] clean, which leaves 88 % of what the system is above chance. It is lowest under noise \
                         (10.0 %), babble (20.0 %), hum (30.0 %) and highest under gain (50.0 %), pitch (60.0 %), length \
                         (70.0 %). Left out: MP3: lame is not installed.\n\n| change | measured in | mean UAR | UAR at each \
-                        level |\n|---|---:|---:|---:|\n| noise | dB | 10.0 % | 20: 10.0 %, -3.5: 10.0 % |\n";
+                        level | answers not `uncertain` |\n|---|---:|---:|---:|---:|\n| noise | dB | 10.0 % | 20: 10.0 %, \
+                        -3.5: 10.0 % | 20: 25 %, right 75 % |\n";
         assert!(text.starts_with(expected), "{text}");
         assert_eq!(text.lines().count(), 2 + 2 + names.len());
         let text = robustness(&changed(&names[..5], &[], None));

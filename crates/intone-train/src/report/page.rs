@@ -322,10 +322,12 @@ fn changed(robustness: &Robustness, page: &mut Document) {
                 crate::svg::number(level.level),
                 level.uar.to_string(),
                 level.accuracy.to_string(),
+                level.certain.map_or_else(String::new, |certain| certain.to_string()),
             ]
         }));
     }
-    page.table(Table::new(["change", "measured in", "level", "UAR", "accuracy"], rows).text_columns(2));
+    let header = ["change", "measured in", "level", "UAR", "accuracy", "answers not uncertain"];
+    page.table(Table::new(header, rows).text_columns(2));
     if !robustness.skipped.is_empty() {
         page.text(format!("Left out: {}.", robustness.skipped.join("; ")));
     }
