@@ -103,7 +103,7 @@ fn fit_short(
 
 /// The temperature at which the cross-entropy is least: there is one such for one window a clip, and nearly so for the mean over
 /// several.
-pub fn fit_temperature(predictions: &[Prediction], logits: &[ClipLogits]) -> f32 {
+fn fit_temperature(predictions: &[Prediction], logits: &[ClipLogits]) -> f32 {
     best_temperature(predictions, logits, Calibration::default().gap_exponent).1
 }
 

@@ -46,7 +46,7 @@ pub fn occlusion(
     class: Option<usize>,
 ) -> Result<Evidence> {
     let (n_frames, n_mels) = (frames.range().len(), frames.n_mels());
-    let frame_s = front_end.hop_length as f64 / f64::from(front_end.sample_rate_hz);
+    let frame_s = front_end.frames_s(1);
     if n_frames as f64 * frame_s > MAX_EXPLAINED_S + 1.0 {
         return Err(Error::Config {
             key: "the recording",

@@ -104,13 +104,12 @@ impl Window {
 
 /// The windows that a model takes, seconds; one only where their length is fixed.
 pub(crate) fn lengths_s(front_end: &FrontEnd) -> RangeInclusive<f64> {
-    let rate = f64::from(front_end.sample_rate_hz);
     // What the front end makes of a short recording tells whether windows can be short.
     if front_end.window_frames(1) == front_end.n_frames {
-        let seconds = front_end.min_samples() as f64 / rate;
+        let seconds = front_end.min_samples() as f64 / f64::from(front_end.sample_rate_hz);
         return seconds..=seconds;
     }
-    let longest_s = (front_end.n_frames * front_end.hop_length) as f64 / rate;
+    let longest_s = front_end.frames_s(front_end.n_frames);
     MIN_WINDOW_S.min(longest_s)..=longest_s
 }
 

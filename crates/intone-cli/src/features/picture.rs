@@ -133,7 +133,7 @@ struct Plot<'a> {
 
 impl<'a> Plot<'a> {
     fn new(log_mel: &'a LogMel, front_end: &'a FrontEnd, duration_s: f64) -> Plot<'a> {
-        let hop_s = front_end.hop_length as f64 / f64::from(front_end.sample_rate_hz);
+        let hop_s = front_end.frames_s(1);
         // A clip of a few samples still has one frame to be seen.
         let duration_s = duration_s.max(hop_s);
         let width = ((duration_s * PIXELS_PER_SECOND) as usize).clamp(MIN_PLOT_WIDTH, MAX_PLOT_WIDTH);
