@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use intone::Emotion;
 use intone::features::{Frames, FrontEnd};
 use intone::model::meta::{
     MAX_GAP_EXPONENT, MAX_SHORT_S, MAX_TEMPERATURE, MIN_GAP_EXPONENT, MIN_TEMPERATURE,
@@ -38,30 +39,38 @@ const NOTE: &str = "calibrated by ";
 /// Lengths that clips are cut to, to see how sure a network is of a short sound, seconds.
 const SHORT_S: [f64; 8] = [0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0];
 
+/// A model's answers to its validation clips.
+#[derive(Debug, Clone)]
+pub struct Calibrated {
+    /// With the confidences that its file had.
+    pub before: Vec<Prediction>,
+    /// With those that were fitted on these clips.
+    pub now: Vec<Prediction>,
+    /// How the latter score.
+    pub scores: Scores,
+}
+
 /// Fits temperature, short sounds and threshold of a model on its validation clips, from their features, and takes down in its
-/// metadata with what result. Answers with its answers to them, and how they score.
+/// metadata with what result.
 ///
 /// # Errors
 /// Features that do not fit the model; no clips.
-pub fn calibrate(
-    file: &mut ModelFile,
-    clips: &[Clip],
-    frames: &[Frames],
-) -> Result<(Vec<Prediction>, Scores)> {
+pub fn calibrate(file: &mut ModelFile, clips: &[Clip], frames: &[Frames]) -> Result<Calibrated> {
     let model = Model::new(&file.meta.architecture, file.tensors.clone())?;
     let meta = &mut file.meta;
     let logits = logits(&model, &meta.front_end, frames)?;
-    let plain = predictions(clips, &logits, Calibration::default());
-    (meta.temperature, meta.gap_exponent) = (fit_temperature(&plain, &logits), 1.0);
-    if meta.architecture.takes_shorter_windows() {
+    let before = predictions(clips, &logits, meta.calibration());
+    let truths: Vec<Emotion> = clips.iter().map(|clip| clip.emotion).collect();
+    (meta.temperature, meta.gap_exponent) = (fit_temperature(&truths, &logits), 1.0);
+    if meta.front_end.makes_shorter_windows() {
         meta.short_s = fit_short(&model, &meta.front_end, meta.calibration(), clips, frames)?;
     }
-    let calibrated = predictions(clips, &logits, meta.calibration());
-    meta.uncertain_below = fit_uncertain_below(&calibrated, meta.provenance.seed);
+    let now = predictions(clips, &logits, meta.calibration());
+    meta.uncertain_below = fit_uncertain_below(&now, meta.provenance.seed);
     forget_calibration(&mut meta.provenance);
-    let scores = score(&calibrated, meta.provenance.seed)?;
-    meta.provenance.note(Part::Validation, &scores, coverage(&calibrated, meta.uncertain_below));
-    Ok((calibrated, scores))
+    let scores = score(&now, meta.provenance.seed)?;
+    meta.provenance.note(Part::Validation, &scores, coverage(&now, meta.uncertain_below));
+    Ok(Calibrated { before, now, scores })
 }
 
 /// Drops what was noted of a model's confidences as they were before; accuracy and UAR stay.
@@ -103,24 +112,24 @@ fn fit_short(
 
 /// The temperature at which the cross-entropy is least: there is one such for one window a clip, and nearly so for the mean over
 /// several.
-fn fit_temperature(predictions: &[Prediction], logits: &[ClipLogits]) -> f32 {
-    best_temperature(predictions, logits, Calibration::default().gap_exponent).1
+fn fit_temperature(truths: &[Emotion], logits: &[ClipLogits]) -> f32 {
+    best_temperature(truths, logits, Calibration::default().gap_exponent).1
 }
 
 /// The calibration at which the cross-entropy is least. Its two numbers ask for more answers than a temperature alone.
-fn fit(predictions: &[Prediction], logits: &[ClipLogits]) -> Calibration {
-    let loss = |exponent: f32| best_temperature(predictions, logits, exponent).0;
+fn fit(truths: &[Emotion], logits: &[ClipLogits]) -> Calibration {
+    let loss = |exponent: f32| best_temperature(truths, logits, exponent).0;
     let gap_exponent = least(&loss, MIN_GAP_EXPONENT, MAX_GAP_EXPONENT, PRECISION.sqrt()).1;
-    let temperature = best_temperature(predictions, logits, gap_exponent).1;
+    let temperature = best_temperature(truths, logits, gap_exponent).1;
     Calibration { temperature, gap_exponent, ..Calibration::default() }
 }
 
 /// The least cross-entropy at this exponent, and the temperature that gives it.
-fn best_temperature(predictions: &[Prediction], logits: &[ClipLogits], gap_exponent: f32) -> (f64, f32) {
+fn best_temperature(truths: &[Emotion], logits: &[ClipLogits], gap_exponent: f32) -> (f64, f32) {
     let loss = |temperature: f32| {
         let calibration = Calibration { temperature, gap_exponent, ..Calibration::default() };
         let answers = logits.iter().map(|logits| pooled(logits, calibration));
-        mean_cross_entropy(predictions.iter().map(|p| p.truth).zip(answers))
+        mean_cross_entropy(truths.iter().copied().zip(answers))
     };
     least(&loss, MIN_TEMPERATURE, MAX_TEMPERATURE, PRECISION)
 }
@@ -194,7 +203,6 @@ pub fn fit_uncertain_below(predictions: &[Prediction], seed: u64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use intone::Emotion;
     use rand::RngExt;
 
     use super::*;
@@ -202,14 +210,14 @@ mod tests {
     use crate::random::{Purpose, normal, stream};
     use crate::training_set::N_CLASSES;
 
-    fn prediction(truth: usize, probabilities: [f32; N_CLASSES]) -> Prediction {
+    fn prediction(truth: Emotion, probabilities: [f32; N_CLASSES]) -> Prediction {
         Prediction {
             clip: "c".into(),
             corpus: "c".into(),
             speaker: "c/s".into(),
             sex: String::new(),
             sentence: String::new(),
-            truth: Emotion::ALL[truth],
+            truth,
             probabilities,
         }
     }
@@ -219,15 +227,22 @@ mod tests {
         ClipLogits { windows: vec![logits], sound_s: 2.0 }
     }
 
+    /// Answers of a network that is not calibrated.
+    fn plain(truths: &[Emotion], logits: &[ClipLogits]) -> Vec<Prediction> {
+        let answer = |(&truth, logits)| prediction(truth, pooled(logits, Calibration::default()));
+        truths.iter().zip(logits).map(answer).collect()
+    }
+
     /// A speaker's clip with an answer of this confidence.
     fn answer(speaker: usize, confidence: f32, right: bool) -> Prediction {
         let rest = (1.0 - confidence) / 5.0;
         let speaker = format!("c/{speaker}");
-        Prediction { speaker, ..prediction(usize::from(!right), [confidence, rest, rest, rest, rest, rest]) }
+        let truth = Emotion::ALL[usize::from(!right)];
+        Prediction { speaker, ..prediction(truth, [confidence, rest, rest, rest, rest, rest]) }
     }
 
     /// Truths drawn from the probabilities of random logits.
-    fn drawn(n: usize) -> (Vec<usize>, Vec<[f32; N_CLASSES]>) {
+    fn drawn(n: usize) -> (Vec<Emotion>, Vec<[f32; N_CLASSES]>) {
         let mut rng = stream(1, Purpose::Bootstrap, 0, 0);
         (0..n)
             .map(|_| {
@@ -237,7 +252,7 @@ mod tests {
                     place -= p[i];
                     place < 0.0
                 });
-                (truth.unwrap_or(0), logits)
+                (Emotion::ALL[truth.unwrap_or(0)], logits)
             })
             .unzip()
     }
@@ -247,12 +262,8 @@ mod tests {
         let (truths, logits) = drawn(4000);
         for wrong in [0.4f32, 1.0, 3.0] {
             let windows: Vec<_> = logits.iter().map(|logits| of(logits.map(|l| wrong * l))).collect();
-            let predictions: Vec<_> = truths
-                .iter()
-                .zip(&windows)
-                .map(|(&t, w)| prediction(t, pooled(w, Calibration::default())))
-                .collect();
-            let temperature = fit_temperature(&predictions, &windows);
+            let predictions = plain(&truths, &windows);
+            let temperature = fit_temperature(&truths, &windows);
             assert!((temperature / wrong - 1.0).abs() < 0.1, "{wrong}: {temperature}");
             let calibrated =
                 at(Calibration { temperature, ..Calibration::default() }, &predictions, &windows);
@@ -270,19 +281,13 @@ mod tests {
                 of(logits.map(|l| -(wrong * (highest - l)).powf(1.0 / exponent)))
             };
             let windows: Vec<_> = logits.iter().map(bent).collect();
-            let predictions: Vec<_> = truths
-                .iter()
-                .zip(&windows)
-                .map(|(&t, w)| prediction(t, pooled(w, Calibration::default())))
-                .collect();
-            let found = fit(&predictions, &windows);
+            let found = fit(&truths, &windows);
             assert!((found.temperature / wrong - 1.0).abs() < 0.1, "{wrong} {exponent}: {found:?}");
             assert!((found.gap_exponent / exponent - 1.0).abs() < 0.1, "{wrong} {exponent}: {found:?}");
             // A temperature is what it would be alone, or better.
-            let alone = Calibration {
-                temperature: fit_temperature(&predictions, &windows),
-                ..Calibration::default()
-            };
+            let alone =
+                Calibration { temperature: fit_temperature(&truths, &windows), ..Calibration::default() };
+            let predictions = plain(&truths, &windows);
             let loss = |calibration| cross_entropy(&at(calibration, &predictions, &windows));
             assert!(loss(found) <= loss(alone) + 1e-9, "{found:?} {alone:?}");
         }
@@ -292,11 +297,11 @@ mod tests {
     fn a_network_that_is_always_right_or_always_wrong_stays_in_range() {
         for truth in [0, 1] {
             let windows = vec![of([3.0, 0.0, 0.0, 0.0, 0.0, 0.0]); 5];
-            let predictions = vec![prediction(truth, pooled(&windows[0], Calibration::default())); 5];
-            let temperature = fit_temperature(&predictions, &windows);
+            let truths = vec![Emotion::ALL[truth]; 5];
+            let temperature = fit_temperature(&truths, &windows);
             let expected = if truth == 0 { MIN_TEMPERATURE..=0.3 } else { 30.0..=MAX_TEMPERATURE };
             assert!(expected.contains(&temperature), "{temperature}");
-            let Calibration { temperature, gap_exponent, .. } = fit(&predictions, &windows);
+            let Calibration { temperature, gap_exponent, .. } = fit(&truths, &windows);
             assert!((MIN_TEMPERATURE..=MAX_TEMPERATURE).contains(&temperature), "{temperature}");
             assert!((MIN_GAP_EXPONENT..=MAX_GAP_EXPONENT).contains(&gap_exponent), "{gap_exponent}");
         }

@@ -24,7 +24,7 @@ use intone::model::{Calibration, Model, ModelFile, Precision, Tensor};
 use rand::Rng;
 use rayon::prelude::*;
 
-use crate::calibrate::calibrate;
+use crate::calibrate::{Calibrated, calibrate};
 use crate::checkpoint::{self, Best, State};
 use crate::config::{Config, Keep};
 use crate::corpus::Clip;
@@ -383,8 +383,9 @@ impl<'a> Run<'a> {
         let cache = options.cache.as_deref();
         let frames = |part| load_features(self.split.part(part), self.front_end(), cache, &|_| ());
         let clips = self.split.validation();
-        let (calibrated, validation) = calibrate(&mut file, clips, &frames(Part::Validation)?)?;
-        write_predictions(&calibrated, &self.out.join("validation.csv"))?;
+        let Calibrated { now, scores: validation, .. } =
+            calibrate(&mut file, clips, &frames(Part::Validation)?)?;
+        write_predictions(&now, &self.out.join("validation.csv"))?;
         let test = if self.split.test().is_empty() || !options.test {
             None
         } else {

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use intone::model::{Model, ModelFile, ModelMeta};
+use intone::model::{ModelFile, ModelMeta};
 use intone_train::calibrate::{FoldAnswers, calibrate, recalibrate};
 use intone_train::corpus::Clip;
 use intone_train::dataset::load_features;
-use intone_train::evaluate::{Prediction, Scores, coverage, cross_entropy, logits, predictions, score};
+use intone_train::evaluate::{Prediction, Scores, coverage, cross_entropy, score};
 use intone_train::leak::{self, Heard};
 use intone_train::report::SEED;
 use intone_train::split::Part;
@@ -69,11 +69,9 @@ fn by_validation(args: &Args, mut file: ModelFile, clips: Vec<Clip>) -> anyhow::
     let bar = counting_bar(clips.len(), "clips");
     let frames = load_features(&clips, &before.front_end, None, &|done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    let (now, scores) = calibrate(&mut file, &clips, &frames)?;
+    let answers = calibrate(&mut file, &clips, &frames)?;
     ModelFile::write_again(&args.model, &args.out, &file.meta)?;
-    let model = Model::new(&file.meta.architecture, file.tensors)?;
-    let then = predictions(&clips, &logits(&model, &before.front_end, &frames)?, before.calibration());
-    print(&scores, &[(&before, then), (&file.meta, now)], None)
+    print(&answers.scores, &[(&before, answers.before), (&file.meta, answers.now)], None)
 }
 
 /// How well the confidences of before and of now fit the same answers, and those of now where they were not fitted on the answer's

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use intone::Emotion;
 use intone::model::{Calibration, ModelMeta};
 use rayon::prelude::*;
 
@@ -91,11 +92,10 @@ impl FoldAnswers {
             (predictions, places().map(|i| self.logits[i].clone()).collect::<Vec<_>>())
         };
         let calibrated = |fold: usize| {
-            let (predictions, logits) = of(&|other| other == fold);
+            let own = of(&|other| other == fold);
             let others = of(&|other| other != fold);
-            let fitted_on =
-                if others.0.is_empty() { (&predictions, &logits) } else { (&others.0, &others.1) };
-            at(fit(fitted_on.0, fitted_on.1), &predictions, &logits)
+            let (answers, logits) = if others.0.is_empty() { &own } else { &others };
+            at(fit(&truths(answers), logits), &own.0, &own.1)
         };
         (0..self.n_folds).into_par_iter().flat_map_iter(calibrated).collect()
     }
@@ -107,6 +107,10 @@ fn logits(answered: &Answered, fold: &FoldResult) -> ClipLogits {
     let smallest = f64::from(f32::MIN_POSITIVE);
     let logits = answered.probabilities.map(|p| (f64::from(fold.temperature) * p.max(smallest).ln()) as f32);
     ClipLogits { windows: vec![logits], sound_s: f64::INFINITY }
+}
+
+fn truths(answers: &[Prediction]) -> Vec<Emotion> {
+    answers.iter().map(|answer| answer.truth).collect()
 }
 
 fn prediction(answered: Answered) -> Prediction {
@@ -128,7 +132,7 @@ fn prediction(answered: Answered) -> Prediction {
 /// # Errors
 /// None for answers that were read.
 pub fn recalibrate(meta: &mut ModelMeta, answers: &FoldAnswers) -> Result<Scores> {
-    let calibration = fit(&answers.predictions, &answers.logits);
+    let calibration = fit(&truths(&answers.predictions), &answers.logits);
     (meta.temperature, meta.gap_exponent) = (calibration.temperature, calibration.gap_exponent);
     if answers.short_s > 0.0 {
         meta.short_s = answers.short_s;
