@@ -347,18 +347,21 @@ impl Config {
         }
     }
 
-    /// Checks every value.
+    /// Checks every value, and that front end and network fit.
     ///
     /// # Errors
     /// The first value that is out of range, by its key.
     pub fn validate(&self) -> Result<()> {
         self.front_end.validate()?;
-        self.architecture(6).validate().map_err(|error| match error {
-            ModelError::Architecture { what: key, expected, actual } => {
-                Error::Config { key, expected, actual }
-            }
-            other => intone::Error::from(other).into(),
-        })?;
+        let architecture = self.architecture(6);
+        architecture.validate().and_then(|()| architecture.fits(&self.front_end)).map_err(
+            |error| match error {
+                ModelError::Architecture { what: key, expected, actual } => {
+                    Error::Config { key, expected, actual }
+                }
+                other => intone::Error::from(other).into(),
+            },
+        )?;
         self.model.validate()?;
         self.training.validate()?;
         self.augment.validate()
@@ -604,6 +607,7 @@ mod tests {
             ),
             ("[training]\nvote_share = 1.5", vec![], "training.vote_share"),
             ("[front_end]\nn_fft = 0", vec![], "n_fft"),
+            ("[front_end]\nstyle = 'whisper'", vec![], "for the network 'vgg', got whisper"),
             ("seed = ", vec![], "experiment.toml"),
             ("", vec!["patience"], "key=value"),
             ("", vec!["training.patience=0"], "training.patience"),

@@ -104,8 +104,7 @@ impl Window {
 
 /// The windows that a model takes, seconds; one only where their length is fixed.
 pub(crate) fn lengths_s(front_end: &FrontEnd) -> RangeInclusive<f64> {
-    // What the front end makes of a short recording tells whether windows can be short.
-    if front_end.window_frames(1) == front_end.n_frames {
+    if !front_end.makes_shorter_windows() {
         let seconds = front_end.min_samples() as f64 / f64::from(front_end.sample_rate_hz);
         return seconds..=seconds;
     }

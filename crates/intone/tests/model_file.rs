@@ -442,6 +442,15 @@ fn a_length_of_short_sounds_is_refused_out_of_range_and_where_windows_are_of_one
 }
 
 #[test]
+fn a_front_end_with_windows_of_many_lengths_is_refused_for_a_network_that_takes_those_of_one() {
+    let error = refusal_of(|meta| meta["front_end"]["style"] = "whisper".into()).to_string();
+    assert!(error.contains("style of the front end") && error.contains("'vgg', got whisper"), "{error}");
+    let encoder =
+        Architecture::Encoder(EncoderConfig { n_mels: 128, n_frames: 130, ..EncoderConfig::tiny(4) });
+    assert!(encoder.fits(&FrontEnd::reference()).is_ok());
+}
+
+#[test]
 fn scores_that_json_cannot_hold_are_refused_when_written() {
     let mut model = model();
     model.meta.provenance.scores.insert("test_uar".into(), f64::NAN);

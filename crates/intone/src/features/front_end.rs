@@ -29,6 +29,14 @@ pub enum Style {
 }
 
 impl Style {
+    /// The name, as it stands in model files and configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Style::Librosa => "librosa",
+            Style::Whisper => "whisper",
+        }
+    }
+
     fn is_default(&self) -> bool {
         *self == Style::default()
     }
@@ -190,6 +198,11 @@ impl FrontEnd {
             Style::Librosa => self.n_frames,
             Style::Whisper => n_frames.clamp(1, self.n_frames),
         }
+    }
+
+    /// Whether a recording that is shorter than a window makes a shorter one, and is not filled up.
+    pub fn makes_shorter_windows(&self) -> bool {
+        self.window_frames(1) < self.n_frames
     }
 
     /// How far so many frames reach, seconds.

@@ -114,7 +114,7 @@ impl ModelMeta {
             let (min, max) = (MIN_GAP_EXPONENT, MAX_GAP_EXPONENT);
             return Err(ModelError::GapExponent { min, max, actual: self.gap_exponent });
         }
-        let max = if self.architecture.takes_shorter_windows() { MAX_SHORT_S } else { 0.0 };
+        let max = if self.front_end.makes_shorter_windows() { MAX_SHORT_S } else { 0.0 };
         if !(0.0..=max).contains(&self.short_s) {
             return Err(ModelError::ShortSound { max, actual: self.short_s });
         }
@@ -123,10 +123,9 @@ impl ModelMeta {
         }
         self.front_end.validate().map_err(|error| ModelError::FrontEnd(Box::new(error)))?;
         self.architecture.validate()?;
-        let (n_mels, n_frames, n_classes) = self.architecture.dimensions();
+        self.architecture.fits(&self.front_end)?;
+        let (_, _, n_classes) = self.architecture.dimensions();
         same("outputs for the labels", self.labels.len(), n_classes)?;
-        same("n_mels of the front end", self.front_end.n_mels, n_mels)?;
-        same("n_frames of the front end", self.front_end.n_frames, n_frames)?;
         match self.provenance.scores.iter().find(|(_, score)| !score.is_finite()) {
             Some((name, _)) => Err(ModelError::Score { name: name.clone() }),
             None => Ok(()),
@@ -157,11 +156,6 @@ impl Architecture {
         }
     }
 
-    /// Whether a recording that is shorter than a window is looked at as it is, and not filled up.
-    pub fn takes_shorter_windows(&self) -> bool {
-        matches!(self, Architecture::Encoder(_))
-    }
-
     /// Size of the input and of the output: `(n_mels, n_frames, n_classes)`.
     pub fn dimensions(&self) -> (usize, usize, usize) {
         match self {
@@ -181,6 +175,24 @@ impl Architecture {
             Architecture::Encoder(encoder) => encoder.validate(),
             Architecture::Chain(chain) => chain.validate(),
         }
+    }
+
+    /// Checks that the network takes the windows that a front end makes.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] for other numbers of mel bands or frames, and for windows of many lengths where the network
+    /// takes those of one.
+    pub fn fits(&self, front_end: &FrontEnd) -> Result<(), ModelError> {
+        let (n_mels, n_frames, _) = self.dimensions();
+        same("n_mels of the front end", front_end.n_mels, n_mels)?;
+        same("n_frames of the front end", front_end.n_frames, n_frames)?;
+        if front_end.makes_shorter_windows() && !matches!(self, Architecture::Encoder(_)) {
+            let expected =
+                format!("one whose windows are all of one length, for the network '{}'", self.name());
+            let actual = front_end.style.name().to_owned();
+            return Err(ModelError::Architecture { what: "style of the front end", expected, actual });
+        }
+        Ok(())
     }
 }
 
