@@ -83,6 +83,11 @@ pub fn answer(probabilities: &[f64; N_CLASSES]) -> usize {
     (0..N_CLASSES).fold(0, better)
 }
 
+/// The bin of a confidence from 0 to 1.
+pub(crate) fn bin_of(confidence: f64) -> usize {
+    ((confidence * N_BINS as f64) as usize).min(N_BINS - 1)
+}
+
 /// Clips whose confidence lies in one bin.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Bin {
@@ -120,7 +125,7 @@ impl Tally {
         let answer = answer(probabilities);
         let confidence = probabilities[answer];
         self.confusion[truth][answer] += 1.0;
-        let bin = &mut self.bins[((confidence * N_BINS as f64) as usize).min(N_BINS - 1)];
+        let bin = &mut self.bins[bin_of(confidence)];
         bin.n += 1.0;
         bin.confidence += confidence;
         bin.right += f64::from(u8::from(answer == truth));

@@ -17,6 +17,7 @@ pub(crate) enum Purpose {
     Mixup = 6,
     Window = 7,
     Perturb = 8,
+    Calibrated = 9,
 }
 
 /// The generator for one purpose and place, of a run with this seed.

@@ -52,6 +52,7 @@ struct Report {
     accuracy: Figure,
     macro_f1: Figure,
     ece: Figure,
+    ece_if_calibrated: Option<Figure>,
     brier: Figure,
     classes: Vec<Class>,
     confusion: Vec<Vec<usize>>,
@@ -269,8 +270,13 @@ fn results(report: &Report) -> String {
         row("accuracy", report.accuracy.to_string()),
         row("macro-F1", report.macro_f1.to_string()),
         row("expected calibration error", report.ece.to_string()),
-        row("Brier score, 0 to 2", format!("{brier:.3}")),
     ];
+    if let Some(drawn) = report.ece_if_calibrated {
+        let name =
+            "the same if each answer were right as often as its confidence says: mean, 95 % of the draws";
+        rows.push(row(name, drawn.to_string()));
+    }
+    rows.push(row("Brier score, 0 to 2", format!("{brier:.3}")));
     if let Some(certain) = &report.certain {
         let threshold = percent(certain.threshold.into());
         let (coverage, accuracy) = (certain.coverage, optional(&certain.accuracy));
@@ -454,8 +460,8 @@ mod tests {
 
     #[test]
     fn the_figures_of_a_card_are_those_of_the_report() {
-        let report = r#"{"n": 9, "n_speakers": 3, "uar": 0.5, "accuracy": 0.5, "macro_f1": 0.5, "ece": 0.1, "brier": 0.5,
-            "classes": [], "confusion": [], "spread": {"min": 0.1, "worst_tenth": 0.125},
+        let report = r#"{"n": 9, "n_speakers": 3, "uar": 0.5, "accuracy": 0.5, "macro_f1": 0.5, "ece": 0.1,
+            "ece_if_calibrated": {"value": 0.03, "low": 0.02, "high": 0.04}, "brier": 0.5, "classes": [], "confusion": [], "spread": {"min": 0.1, "worst_tenth": 0.125},
             "certain": {"threshold": 0.47, "coverage": {"value": 0.8, "low": 0.7, "high": 0.9}, "accuracy": 0.75},
             "groups": [{"by": "sex", "groups": [{"name": "female", "n": 5, "n_speakers": 2, "uar": 0.5, "accuracy": 0.5}],
             "gap": {"first": "female", "second": "male", "uar": {"value": 0.1, "low": 0.05, "high": 0.2}}}]}"#;
@@ -463,6 +469,7 @@ mod tests {
         let text = results(&report);
         for expected in [
             "| UAR of the worst tenth of the speakers, mean | 12.5 % |",
+            "its confidence says: mean, 95 % of the draws | 3.0 % [2.0, 4.0] |\n| Brier score, 0 to 2 | 0.500 |",
             "| answers that are not `uncertain` (confidence of 47.0 % or more): coverage; accuracy | 80.0 % [70.0, 90.0]; 75.0 % |",
         ] {
             assert!(text.contains(expected), "{text}");

@@ -18,6 +18,7 @@ use crate::predictions::{Answered, check_classes};
 use crate::robustness::Robustness;
 use crate::training_set::N_CLASSES;
 
+mod calibrated;
 mod compare;
 mod crowd;
 mod document;
@@ -60,6 +61,8 @@ pub struct Report {
     pub macro_f1: Figure,
     /// Expected calibration error, 15 bins of equal width.
     pub ece: Figure,
+    /// What that would be if each answer were right as often as its confidence says: mean and range of 95 % of the draws.
+    pub ece_if_calibrated: Figure,
     /// Brier's score, in [0, 2].
     pub brier: Figure,
     /// Mean cross-entropy, nats.
@@ -241,6 +244,7 @@ impl Report {
             accuracy: everybody.certain(Tally::accuracy),
             macro_f1: everybody.certain(Tally::macro_f1),
             ece: everybody.certain(Tally::ece),
+            ece_if_calibrated: calibrated::ece_if_calibrated(answers),
             brier: everybody.certain(Tally::brier),
             log_loss: everybody.certain(Tally::log_loss),
             classes: Emotion::ALL.map(class).to_vec(),

@@ -44,6 +44,10 @@ fn summary(report: &Report, page: &mut Document) {
             row("accuracy", report.accuracy.to_string()),
             row("macro-F1", report.macro_f1.to_string()),
             row("expected calibration error, 15 bins", report.ece.to_string()),
+            row(
+                "the same if each answer were right as often as its confidence says",
+                report.ece_if_calibrated.to_string(),
+            ),
             row("Brier score, 0 to 2", plain(&report.brier)),
             row("cross-entropy, nats", plain(&report.log_loss)),
         ],
@@ -238,8 +242,9 @@ fn confidence(report: &Report, page: &mut Document) {
         plots::reliability(&report.calibration),
         format!(
             "Accuracy of answers by their confidence, with 95 % intervals, and the number of clips in each bin. Expected \
-             calibration error: {}.",
-            report.ece
+             calibration error: {}. If each answer were right as often as its confidence says, chance alone would make it \
+             {}: mean and range of 95 % of the draws.",
+            report.ece, report.ece_if_calibrated
         ),
     );
     page.picture(

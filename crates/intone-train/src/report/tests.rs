@@ -78,7 +78,7 @@ fn the_json_has_its_keys() {
     let report = Report::new(&input(answers(6, 12, 1)), false).unwrap();
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!((json["n"].as_u64(), json["n_speakers"].as_u64()), (Some(72), Some(6)));
-    for key in ["accuracy", "uar", "macro_f1", "ece", "brier", "log_loss"] {
+    for key in ["accuracy", "uar", "macro_f1", "ece", "ece_if_calibrated", "brier", "log_loss"] {
         let [value, low, high] = ["value", "low", "high"].map(|part| json[key][part].as_f64().unwrap());
         assert!(low <= value + 0.05 && value <= high + 0.05 && low < high, "{key}: {}", json[key]);
     }
