@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
 use crate::features::decibel::powers_to_db;
-use crate::features::frames::{peak, put_columns, whisper_value};
+use crate::features::frames::{below_peak, peak, put_columns, whisper_value};
 use crate::features::mel::MelBank;
 use crate::features::spectrum::{self, Spectrum};
 use crate::features::{Filling, Frames, FrontEnd, Style};
@@ -145,7 +145,7 @@ impl LogMel {
     fn from_db(mut data: Vec<f32>, n_mels: usize, n_frames: usize, front_end: &FrontEnd) -> LogMel {
         let (style, top_db, peak_db) = (front_end.style, front_end.top_db, peak(&data));
         match style {
-            Style::Librosa => data.iter_mut().for_each(|db| *db = (*db - peak_db).max(-top_db).min(0.0)),
+            Style::Librosa => data.iter_mut().for_each(|db| *db = below_peak(*db, peak_db, top_db)),
             Style::Whisper => data.iter_mut().for_each(|db| *db = whisper_value(*db, peak_db, top_db)),
         }
         LogMel { n_mels, n_frames, style, data }

@@ -75,8 +75,7 @@ impl Frames {
         let (top_db, n_frames) = (front_end.top_db, out.len() / self.n_mels);
         let peak_db = peak(frames);
         let value = |db: f32| match front_end.style {
-            // Only what fills a window up lies above its peak.
-            Style::Librosa => ((db - peak_db).max(-top_db).min(0.0) + top_db) / top_db,
+            Style::Librosa => (below_peak(db, peak_db, top_db) + top_db) / top_db,
             Style::Whisper => whisper_value(db, peak_db, top_db),
         };
         put_columns(frames, self.n_mels, 0, n_frames, out, value);
@@ -158,6 +157,11 @@ pub(super) fn put_columns(
             }
         }
     }
+}
+
+/// Decibels relative to the peak, in [-top_db, 0]. Only what fills a window up lies above its peak.
+pub(super) fn below_peak(db: f32, peak_db: f32, top_db: f32) -> f32 {
+    (db - peak_db).max(-top_db).min(0.0)
 }
 
 /// Whisper's `(max(log10, peak - 8) + 4) / 4`, of decibels.
