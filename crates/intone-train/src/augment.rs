@@ -23,6 +23,12 @@ const BABBLING: RangeInclusive<usize> = 3..=8;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentConfig {
+    /// The share of clips of which only a stretch is heard.
+    #[serde(default)]
+    pub cut_share: f64,
+    /// The shortest and the longest such stretch, seconds; a clip that is no longer is heard whole.
+    #[serde(default = "cut_s")]
+    pub cut_s: [f64; 2],
     /// A clip is played faster or slower by up to this share, in steps of one percent, pitch and all (Ko et al. 2015).
     pub speed: f64,
     /// A clip is made louder or softer by up to this much, dB.
@@ -32,8 +38,11 @@ pub struct AugmentConfig {
     /// The share of clips that the babble of three to eight other training clips is added to.
     #[serde(default)]
     pub babble_share: f64,
-    /// The least and the most that such clips are louder than their noise or babble, dB.
+    /// The least and the most that clips are louder than their noise, dB.
     pub noise_snr_db: [f64; 2],
+    /// The least and the most that clips are louder than their babble, dB.
+    #[serde(default = "snr_db")]
+    pub babble_snr_db: [f64; 2],
     /// Number of masks over time (Park et al. 2019, SpecAugment).
     pub time_masks: usize,
     /// Longest mask over time, frames; each mask's length is drawn from `0..=` this.
@@ -53,11 +62,14 @@ impl AugmentConfig {
     /// No augmentation.
     pub fn off() -> AugmentConfig {
         AugmentConfig {
+            cut_share: 0.0,
+            cut_s: cut_s(),
             speed: 0.0,
             gain_db: 0.0,
             noise_share: 0.0,
             babble_share: 0.0,
-            noise_snr_db: [10.0, 40.0],
+            noise_snr_db: snr_db(),
+            babble_snr_db: snr_db(),
             time_masks: 0,
             time_mask_frames: 0,
             frequency_masks: 0,
@@ -69,21 +81,25 @@ impl AugmentConfig {
 
     /// Whether the audio is changed, so that features cannot be computed beforehand.
     pub fn changes_audio(&self) -> bool {
-        self.speed > 0.0 || self.gain_db > 0.0 || self.noise_share > 0.0 || self.babble_share > 0.0
+        let &AugmentConfig { cut_share, speed, gain_db, noise_share, babble_share, .. } = self;
+        [cut_share, speed, gain_db, noise_share, babble_share].into_iter().any(|much| much > 0.0)
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
         let unit = |key, value: f64| in_range(key, value, (0.0..=1.0).contains(&value), "0 to 1");
+        unit("augment.cut_share", self.cut_share)?;
+        ordered("augment.cut_s", self.cut_s, 0.05..=60.0, "the least, then the most, within 0.05 to 60")?;
         let speed = self.speed;
         in_range("augment.speed", speed, (0.0..=MAX_SPEED).contains(&speed), "0 to 0.5")?;
         let gain = self.gain_db;
         in_range("augment.gain_db", gain, (0.0..=60.0).contains(&gain), "0 to 60")?;
         unit("augment.noise_share", self.noise_share)?;
         unit("augment.babble_share", self.babble_share)?;
-        let [least, most] = self.noise_snr_db;
-        let ordered = (-60.0..=most).contains(&least) && most <= 120.0;
-        let given = format!("[{least}, {most}]");
-        in_range("augment.noise_snr_db", given, ordered, "the least, then the most, within -60 to 120")?;
+        for (key, snr_db) in
+            [("augment.noise_snr_db", self.noise_snr_db), ("augment.babble_snr_db", self.babble_snr_db)]
+        {
+            ordered(key, snr_db, -60.0..=120.0, "the least, then the most, within -60 to 120")?;
+        }
         for (key, n) in
             [("augment.time_masks", self.time_masks), ("augment.frequency_masks", self.frequency_masks)]
         {
@@ -94,7 +110,26 @@ impl AugmentConfig {
     }
 }
 
-/// Speed, gain, noise and babble on one clip. `voices` are those that babble; without any there is none.
+fn cut_s() -> [f64; 2] {
+    [0.5, 1.5]
+}
+
+fn snr_db() -> [f64; 2] {
+    [10.0, 40.0]
+}
+
+/// Refuses limits that are out of range or in the wrong order.
+fn ordered(
+    key: &'static str,
+    [least, most]: [f64; 2],
+    within: RangeInclusive<f64>,
+    expected: &'static str,
+) -> Result<()> {
+    let fits = least <= most && within.contains(&least) && within.contains(&most);
+    in_range(key, format!("[{least}, {most}]"), fits, expected)
+}
+
+/// A stretch, speed, gain, noise and babble of one clip. `voices` are those that babble; without any there is none.
 ///
 /// # Errors
 /// None for rates that audio has.
@@ -105,20 +140,21 @@ pub fn augment_audio(
     config: &AugmentConfig,
     rng: &mut impl Rng,
 ) -> Result<Vec<f32>> {
-    let mut samples = at_another_speed(samples, sample_rate, config.speed, rng)?;
+    let mut samples =
+        at_another_speed(stretch(samples, sample_rate, config, rng), sample_rate, config.speed, rng)?;
     if config.gain_db > 0.0 {
         let gain = decibels(rng.random_range(-config.gain_db..=config.gain_db));
         samples.iter_mut().for_each(|x| *x *= gain);
     }
-    let [least, most] = config.noise_snr_db;
+    let drawn_from = |[least, most]: [f64; 2]| least..=most;
     if rng.random_bool(config.noise_share) {
-        let snr_db = rng.random_range(least..=most);
+        let snr_db = rng.random_range(drawn_from(config.noise_snr_db));
         let noise = coloured_noise(samples.len(), rng);
         add_noise(&mut samples, &noise, snr_db);
     }
     // Where there is none, the generator is left alone.
     if config.babble_share > 0.0 && !voices.is_empty() && rng.random_bool(config.babble_share) {
-        let snr_db = rng.random_range(least..=most);
+        let snr_db = rng.random_range(drawn_from(config.babble_snr_db));
         let mut babble = vec![0.0; samples.len()];
         for _ in 0..rng.random_range(BABBLING) {
             add_voice(&mut babble, &voices[rng.random_range(0..voices.len())], rng);
@@ -126,6 +162,23 @@ pub fn augment_audio(
         add_noise(&mut samples, &babble, snr_db);
     }
     Ok(samples)
+}
+
+/// Of some clips a random stretch, of the others all.
+fn stretch<'a>(
+    samples: &'a [f32],
+    sample_rate: SampleRate,
+    config: &AugmentConfig,
+    rng: &mut impl Rng,
+) -> &'a [f32] {
+    // Where none is cut, the generator is left alone.
+    if config.cut_share == 0.0 || !rng.random_bool(config.cut_share) {
+        return samples;
+    }
+    let [least, most] = config.cut_s;
+    let n = (rng.random_range(least..=most) * f64::from(sample_rate.0)).round() as usize;
+    let n = n.min(samples.len());
+    &samples[rng.random_range(0..=samples.len() - n)..][..n]
 }
 
 /// Played faster or slower by up to the share `most`.
@@ -268,6 +321,26 @@ mod tests {
     }
 
     #[test]
+    fn some_clips_are_cut_to_a_stretch_of_them() {
+        let config = AugmentConfig { cut_share: 0.5, cut_s: [0.25, 0.75], ..off() };
+        assert!(config.changes_audio());
+        let whole = tone(16_000);
+        let (mut n_cut, mut starts) = (0, std::collections::BTreeSet::new());
+        for draw in 0..200 {
+            let heard = heard(&config, draw);
+            if heard.len() < whole.len() {
+                n_cut += 1;
+                assert!((4_000..=12_000).contains(&heard.len()), "{}", heard.len());
+                starts.insert(whole.windows(heard.len()).position(|part| part == heard).unwrap());
+            }
+        }
+        assert!((75..125).contains(&n_cut) && starts.len() > n_cut / 2, "{n_cut} of 200, {}", starts.len());
+        // What is shorter than the shortest stretch stays whole.
+        let short = augment_audio(&whole[..300], RATE, &[], &config, &mut stream(1, Purpose::Augment, 0, 0));
+        assert_eq!(short.unwrap(), whole[..300]);
+    }
+
+    #[test]
     fn speed_changes_the_length_by_up_to_its_share() {
         let config = AugmentConfig { speed: 0.1, ..off() };
         let lengths: Vec<usize> = (0..100).map(|draw| heard(&config, draw).len()).collect();
@@ -288,7 +361,8 @@ mod tests {
         assert!((-6.1..-5.0).contains(&least) && (5.0..6.1).contains(&most), "{least} {most}");
 
         let noisy = AugmentConfig { noise_share: 0.5, noise_snr_db: [10.0, 20.0], ..off() };
-        let babbling = AugmentConfig { babble_share: 0.5, ..noisy.clone() };
+        let babbling =
+            AugmentConfig { babble_share: 0.5, babble_snr_db: noisy.noise_snr_db, ..noisy.clone() };
         for config in [&noisy, &AugmentConfig { noise_share: 0.0, ..babbling }] {
             let mut n_noisy = 0;
             for draw in 0..200 {

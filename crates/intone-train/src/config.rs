@@ -255,14 +255,11 @@ impl Config {
                 speed: 0.1,
                 gain_db: 6.0,
                 noise_share: 0.2,
-                babble_share: 0.0,
-                noise_snr_db: [10.0, 40.0],
                 time_masks: 1,
                 time_mask_frames: 30,
                 frequency_masks: 1,
                 frequency_mask_bands: 8,
-                noise_std: 0.0,
-                mixup_alpha: 0.0,
+                ..AugmentConfig::off()
             },
         }
     }
@@ -553,8 +550,17 @@ mod tests {
         }
         let config = Config::whisper_tiny();
         let written = config.to_toml();
-        let older = written.replace("babble_share = 0.0\n", "");
-        assert!(older.len() < written.len() && config.is_written_as(&older));
+        let mut older = written.clone();
+        for line in [
+            "babble_share = 0.0\n",
+            "babble_snr_db = [10.0, 40.0]\n",
+            "cut_share = 0.0\n",
+            "cut_s = [0.5, 1.5]\n",
+        ] {
+            assert!(older.contains(line), "{line}");
+            older = older.replace(line, "");
+        }
+        assert!(config.is_written_as(&older));
         // What the recipe does today it did not do before there was a key for it.
         let older = written.replace("extrapolation = 1.25\n", "");
         assert!(older.len() < written.len() && !config.is_written_as(&older));
@@ -587,6 +593,9 @@ mod tests {
             ("[augment]\nnoise_std = -1.0", vec![], "augment.noise_std"),
             ("[augment]\nspeed = 1.0", vec![], "augment.speed"),
             ("[augment]\nnoise_snr_db = [40, 10]", vec![], "augment.noise_snr_db"),
+            ("[augment]\nbabble_snr_db = [0, 121]", vec![], "augment.babble_snr_db"),
+            ("[augment]\ncut_s = [0.0, 1.0]", vec![], "augment.cut_s: expected the least, then the most"),
+            ("[augment]\ncut_share = 1.1", vec![], "augment.cut_share"),
             ("[model]\nname = 'encoder'\ndropout = 1.0", vec![], "model.dropout"),
             ("[model]\nname = 'encoder'\nwidth = 100", vec![], "width"),
             ("[model]\nname = 'encoder'\nextrapolation = 0", vec![], "model.extrapolation"),
