@@ -4,7 +4,8 @@
     python reference/ablation.py --data DIR --out runs/ablation    # trains what is missing; goes on where it was cut
     python reference/ablation.py --out runs/ablation --record      # keeps what the finished runs say; writes the table
 
-Every run is `intone train configs/whisper-tiny.toml SETTINGS --no-test`: nobody looks at the test speakers. Names on the
+Every run is `intone train configs/whisper-tiny.toml SETTINGS --no-test`: nobody looks at the test speakers. Some are then heard on
+changed sounds: `intone evaluate RUN/best.safetensors --part validation --robustness=300 --out RUN/changed`. Names on the
 command line choose single runs. The record of a run is `models/ablation/NAME.json`: its configuration, its epochs and its scores
 on the validation speakers; `models/ABLATION.md` is the table of all records, also of runs whose folders are gone. Needs nothing
 but Python 3.11.
@@ -24,16 +25,27 @@ INTONE = ROOT / "target/release/intone"
 CONFIG = "configs/whisper-tiny.toml"
 RECORDS = ROOT / "models/ablation"
 
-# The model of the best epoch, as training left it: so all runs but the recipe.
-PLAIN = ["model.extrapolation=1", "training.keep=best"]
+# Training hears whole clips, soft noise and one voice at a time.
+QUIET = ["augment.cut_share=0", "augment.babble_share=0", "augment.noise_snr_db=[10.0, 40.0]"]
+
+# And the model is that of the best epoch, as training left it: so all runs but those on changed sounds.
+PLAIN = [*QUIET, "model.extrapolation=1", "training.keep=best"]
+
+# Runs that are about changed sounds, and how many clips of the validation speakers they are changed of.
+ON_CHANGED = ("recipe", "softer-noise", "twice", "quiet")
+N_CHANGED = 300
 
 # Ten epochs of head and encoder together, in place of 24: at this length the ingredients are compared.
 SHORT = "training.max_epochs=18"
 
-# name: (settings over the recipe and, but for the recipe itself, over PLAIN, what it asks)
+# name: (settings over the recipe and, but for those of ON_CHANGED, over PLAIN, what it asks)
 RUNS = {
-    "recipe": ([], "the recipe: the last epoch's model, its encoder a quarter further from the published one"),
-    "plain": ([], "the best epoch's model, no further than training came; the runs below change this one"),
+    "recipe": ([], "the recipe"),
+    "softer-noise": (["augment.noise_snr_db=[10.0, 40.0]"], "the recipe, its noise no louder than 10 dB below the speech"),
+    "twice": (["augment.cut_share=0.2", "augment.cut_s=[0.3, 1.5]", "augment.babble_share=0.2", "augment.babble_snr_db=[-5.0, 20.0]",
+               "augment.noise_snr_db=[10.0, 40.0]"], "the same, stretches and babble twice as often, shorter and louder"),
+    "quiet": (QUIET, "the recipe without stretches, babble and loud noise"),
+    "plain": ([], "of `quiet` the best epoch's model, no further than training came; the runs below change this one"),
     "plain-seed-2": (["seed=2"], "another seed"),
     "plain-seed-3": (["seed=3"], "another seed"),
     "longer-steps": (["model.encoder_learning_rate=4e-5", "model.layer_decay=1.0"], "the encoder at a higher rate, all blocks alike"),
@@ -62,8 +74,9 @@ RUNS = {
 
 
 def settings(name):
-    """All that a run has over the configuration."""
-    return RUNS[name][0] + (PLAIN if name != "recipe" else [])
+    """All that a run has over the configuration; of two values for a key its own."""
+    over = [] if name in ON_CHANGED else PLAIN
+    return [f"{key}={value}" for key, value in dict(setting.split("=", 1) for setting in over + RUNS[name][0]).items()]
 
 
 def train(name, data, out):
@@ -71,6 +84,10 @@ def train(name, data, out):
     if (out / name / "checkpoint.safetensors").exists():
         command.append("--resume")
     subprocess.run(command, cwd=ROOT, check=True)
+    if name in ON_CHANGED and not (out / name / "changed/robustness.json").exists():
+        command = [INTONE, "evaluate", out / name / "best.safetensors", "--data", *data, "--part", "validation",
+                   f"--robustness={N_CHANGED}", "--out", out / name / "changed"]
+        subprocess.run(command, cwd=ROOT, check=True)
 
 
 def value_of(setting):
@@ -104,10 +121,20 @@ def record(name, folder):
         if table != value_of(value):
             sys.exit(f"{folder}: expected a run with {setting}, got {key} = {table}")
     kept = {key: provenance[key] for key in ("created", "commit", "config", "split_hash", "scores")}
+    kept = {"settings": settings(name), **kept, "epochs": epochs}
+    if (folder / "changed/robustness.json").exists():
+        kept["changed"] = on_changed(json.loads((folder / "changed/robustness.json").read_text()))
     RECORDS.mkdir(exist_ok=True)
     with open(RECORDS / f"{name}.json", "w") as file:
-        json.dump({"settings": settings(name), **kept, "epochs": epochs}, file, indent=1)
+        json.dump(kept, file, indent=1)
         file.write("\n")
+
+
+def on_changed(robustness):
+    """Of each change and level the UAR, the share of answers that is not `uncertain`, and the share of these that is right."""
+    of = lambda level: [level["uar"]["value"], level["certain"]["coverage"], level["certain"]["accuracy"]]
+    kinds = {kind["name"]: {str(level["level"]): of(level) for level in kind["levels"]} for kind in robustness["kinds"]}
+    return {"n": robustness["n"], "clean": robustness["clean"]["value"], "mean_uar": robustness["mean_uar"], "kinds": kinds}
 
 
 def row(name):
@@ -117,13 +144,29 @@ def row(name):
         return None
     kept = json.loads(path.read_text())
     scores, epochs = kept["scores"], kept["epochs"]
-    best = max(epochs, key=lambda epoch: epoch["validation_accuracy"] if name != "recipe" else epoch["epoch"], default=None)
+    best = max(epochs, key=lambda epoch: epoch["epoch"] if name in ON_CHANGED else epoch["validation_accuracy"], default=None)
     interval = "{:.1f} [{:.1f}, {:.1f}]".format(
         *(100 * scores[f"validation_{key}"] for key in ("accuracy", "accuracy_low", "accuracy_high")))
     question = RUNS[name][1] + (f" ({kept['note']})" if "note" in kept else "")
-    cells = [name, question, " ".join(f"`{s}`" for s in kept["settings"] if s not in PLAIN) or "-", interval,
+    cells = [name, question, " ".join(f"`{s}`" for s in kept["settings"] if name in ON_CHANGED or s not in PLAIN) or "-", interval,
              f"{100 * scores['validation_uar']:.1f}", f"{scores['validation_ece']:.3f}",
              f"{best['epoch']:.0f} of {len(epochs)}" if best else "log not kept"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def changed_row(name):
+    """What a run says on changed sounds, or None for one that was not heard on them."""
+    path = RECORDS / f"{name}.json"
+    changed = json.loads(path.read_text()).get("changed") if path.exists() else None
+    if not changed:
+        return None
+    percent = lambda share: f"{100 * share:.1f}"
+    levels = lambda kind, *at: [changed["kinds"][kind][level] for level in at]
+    uar = lambda kind, *at: ", ".join(percent(level[0]) for level in levels(kind, *at))
+    certain = ", ".join(f"{100 * share:.0f} ({100 * right:.0f})" for _, share, right in levels("babble", "10.0", "0.0"))
+    cells = [name, percent(changed["clean"]), percent(changed["mean_uar"]), uar("babble", "20.0", "10.0", "0.0"), certain,
+             uar("white noise", "20.0", "10.0", "0.0"), uar("truncation", "1.0", "0.5"), uar("narrow band", "3.4"),
+             uar("reverberation", "0.6")]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -132,9 +175,9 @@ def table():
     lines = [f"""# What each ingredient is worth
 
 Made by `python reference/ablation.py --out RUNS --record` from runs of `intone train {CONFIG} SETTINGS --no-test`, whose
-configurations, epochs and scores are kept in `ablation/`; all but `recipe` also have `{" ".join(PLAIN)}`.
-Figures are percentages on the 744 clips of the 10 validation speakers, with 95 % intervals over speakers. The epoch of all runs but
-`recipe` was chosen by these speakers, so their figures flatter, all alike; differences of less than two points between single runs
+configurations, epochs and scores are kept in `ablation/`; all from `plain` on also have `{" ".join(PLAIN)}`.
+Figures are percentages on the 744 clips of the 10 validation speakers, with 95 % intervals over speakers. From `plain` on the epoch
+was chosen by these speakers, so their figures flatter, all alike; differences of less than two points between single runs
 are noise. The test speakers were not looked at.
 
 | run | what it asks | settings | accuracy | UAR | ECE | epoch kept |
@@ -147,6 +190,13 @@ are noise. The test speakers were not looked at.
             if (values := [100 * scores[f"validation_{key}"] for scores in seeds])
         )
         lines += ["", f"The {len(seeds)} seeds of `plain`, mean and standard deviation: {spread}."]
+    lines += ["", f"""## On changed sounds
+
+UAR of {N_CHANGED} of these clips, as they are and changed, %; of the answers among other voices, the share that is not `uncertain`, and how
+many of these are right.
+
+| run | as they are | mean over all changes | other voices, 20, 10, 0 dB | not `uncertain` of it (right), 10, 0 dB | white noise, 20, 10, 0 dB | middle 1 s, 0.5 s | telephone | reverberation of 0.6 s |
+|---|---|---|---|---|---|---|---|---|""", *filter(None, map(changed_row, ON_CHANGED))]
     missing = [name for name, line in rows.items() if not line]
     if missing:
         lines += ["", f"Not run yet: {', '.join(missing)}."]

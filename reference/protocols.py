@@ -30,8 +30,11 @@ BEGIN, END = "<!-- protocols: written by reference/protocols.py -->\n", "<!-- en
 # What is kept of a fold: that it is done and with what, and its test clips' probabilities.
 OF_FOLD = ("fold.json", "predictions.csv")
 
-# The model of the best epoch, as training left it.
-PLAIN = ["model.extrapolation=1", "training.keep=best"]
+# Training hears whole clips, soft noise and one voice at a time.
+QUIET = ["augment.cut_share=0", "augment.babble_share=0", "augment.noise_snr_db=[10.0, 40.0]"]
+
+# And the model is that of the best epoch, as training left it.
+PLAIN = [*QUIET, "model.extrapolation=1", "training.keep=best"]
 
 # A quarter of the reference CNN's epochs, for folds with thousands of training clips. With the few hundred of RAVDESS they would
 # be too few steps.
@@ -40,7 +43,8 @@ SHORT = ["training.learning_rate=4e-4", "training.schedule=cosine", "training.ma
 # name: (what it is, configuration, settings over it)
 NETWORKS = {
     "encoder": ("Whisper's encoder, fine-tuned with its head", "configs/whisper-tiny.toml", []),
-    "plain": ("Whisper's encoder, fine-tuned: the best epoch's model, no further than training came", "configs/whisper-tiny.toml", PLAIN),
+    "quiet": ("Whisper's encoder, fine-tuned without stretches of clips, other voices and loud noise", "configs/whisper-tiny.toml", QUIET),
+    "plain": ("likewise: the best epoch's model, no further than training came", "configs/whisper-tiny.toml", PLAIN),
     "head": ("Whisper's encoder, its head alone trained", "configs/whisper-tiny.toml",
              ["model.frozen_epochs=8", "training.max_epochs=8", "training.keep=best"]),
     "cnn": ("the reference CNN", "configs/vgg.toml", []),
