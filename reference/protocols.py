@@ -21,6 +21,8 @@ import statistics
 import subprocess
 import sys
 
+from ablation import PLAIN, QUIET
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INTONE = ROOT / "target/release/intone"
 RECORDS = ROOT / "docs/results"
@@ -29,12 +31,6 @@ BEGIN, END = "<!-- protocols: written by reference/protocols.py -->\n", "<!-- en
 
 # What is kept of a fold: that it is done and with what, and its test clips' probabilities.
 OF_FOLD = ("fold.json", "predictions.csv")
-
-# Training hears whole clips, soft noise and one voice at a time.
-QUIET = ["augment.cut_share=0", "augment.babble_share=0", "augment.noise_snr_db=[10.0, 40.0]"]
-
-# And the model is that of the best epoch, as training left it.
-PLAIN = [*QUIET, "model.extrapolation=1", "training.keep=best"]
 
 # A quarter of the reference CNN's epochs, for folds with thousands of training clips. With the few hundred of RAVDESS they would
 # be too few steps.
