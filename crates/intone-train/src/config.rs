@@ -353,12 +353,17 @@ impl Config {
     /// # Errors
     /// The first value that is out of range, by its key.
     pub fn validate(&self) -> Result<()> {
-        self.front_end.validate()?;
+        self.front_end.validate().map_err(|error| match error {
+            intone::Error::OutOfRange { what, expected, actual } => {
+                Error::Config { key: format!("front_end.{what}").into(), expected, actual }
+            }
+            other => other.into(),
+        })?;
         let architecture = self.architecture(6);
         architecture.validate().and_then(|()| architecture.fits(&self.front_end)).map_err(
             |error| match error {
-                ModelError::Architecture { what: key, expected, actual } => {
-                    Error::Config { key, expected, actual }
+                ModelError::Architecture { what, expected, actual } => {
+                    Error::Config { key: key_of(what).into(), expected, actual }
                 }
                 other => intone::Error::from(other).into(),
             },
@@ -464,7 +469,7 @@ pub(crate) fn in_range(
     if fits {
         Ok(())
     } else {
-        Err(Error::Config { key, expected: expected.to_owned(), actual: actual.to_string() })
+        Err(Error::Config { key: key.into(), expected: expected.to_owned(), actual: actual.to_string() })
     }
 }
 
@@ -472,10 +477,19 @@ fn one_each(key: &'static str, actual: usize, expected: usize) -> Result<()> {
     in_range(key, actual, actual == expected, "one rate for each layer")
 }
 
+/// The key that a hyperparameter of the network has in a configuration; what is no key stands after its table's name.
+fn key_of(hyperparameter: &str) -> String {
+    match hyperparameter {
+        "n_mels" | "n_frames" => format!("front_end.{hyperparameter}"),
+        what if what.contains(' ') => format!("model: {what}"),
+        key => format!("model.{key}"),
+    }
+}
+
 /// `a.b=value` as a table; the value is TOML, or else taken as text.
 fn parse_setting(setting: &str) -> Result<Table> {
     let (key, value) = setting.split_once('=').ok_or_else(|| Error::Config {
-        key: "settings",
+        key: "settings".into(),
         expected: "key=value, as in training.batch_size=16".to_owned(),
         actual: setting.to_owned(),
     })?;
@@ -606,7 +620,11 @@ mod tests {
             ("[augment]\ncut_s = [0.0, 1.0]", vec![], "augment.cut_s: expected the least, then the most"),
             ("[augment]\ncut_share = 1.1", vec![], "augment.cut_share"),
             ("[model]\nname = 'encoder'\ndropout = 1.0", vec![], "model.dropout"),
-            ("[model]\nname = 'encoder'\nwidth = 100", vec![], "width"),
+            (
+                "[model]\nname = 'encoder'\nwidth = 100",
+                vec![],
+                "model.width: expected a multiple of 32, got 100",
+            ),
             ("[model]\nname = 'encoder'\nextrapolation = 0", vec![], "model.extrapolation"),
             ("[training]\nkeep = 'worst'", vec![], "worst"),
             ("[model]\nname = 'encoder'\nchannels = [32]", vec![], "channels"),
@@ -616,7 +634,7 @@ mod tests {
             (
                 "[model]\nname = 'encoder'\npooled_layers = [5]",
                 vec![],
-                "pooled_layers: expected 0 to 4, got 5",
+                "model.pooled_layers: expected 0 to 4, got 5",
             ),
             (
                 "[model]\nname = 'encoder'\npooled_layers = [4, 4]",
@@ -624,7 +642,9 @@ mod tests {
                 "expected rising numbers, got [4, 4]",
             ),
             ("[training]\nvote_share = 1.5", vec![], "training.vote_share"),
-            ("[front_end]\nn_fft = 0", vec![], "n_fft"),
+            ("[front_end]\nn_fft = 0", vec![], "front_end.n_fft"),
+            ("[front_end]\nn_mels = 8", vec![], "front_end.n_mels: expected 16 to"),
+            ("[model]\nconvs_per_block = [1]", vec![], "model: length of convs_per_block: expected 4, got 1"),
             ("[front_end]\nstyle = 'whisper'", vec![], "for the network 'vgg', got whisper"),
             ("seed = ", vec![], "experiment.toml"),
             ("", vec!["patience"], "key=value"),

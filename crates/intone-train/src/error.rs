@@ -1,5 +1,6 @@
 //! What can go wrong between a folder of recordings and a trained model, said so that a user can act on it.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// A result of this crate.
@@ -142,7 +143,7 @@ pub enum Error {
     #[error("{key}: expected {expected}, got {actual}")]
     Config {
         /// The key, with its table.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// The values that are allowed.
         expected: String,
         /// The value that came.

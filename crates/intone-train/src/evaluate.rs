@@ -137,7 +137,7 @@ pub(crate) fn check_labels(recognizer: &Recognizer) -> Result<()> {
         return Ok(());
     }
     let (expected, actual) = (expected.join(", "), recognizer.labels().join(", "));
-    Err(Error::Config { key: "the model's labels", expected, actual })
+    Err(Error::Config { key: "the model's labels".into(), expected, actual })
 }
 
 /// The answer for a clip. The labels must be those of [`Emotion::ALL`].

@@ -49,7 +49,7 @@ pub fn occlusion(
     let frame_s = front_end.frames_s(1);
     if n_frames as f64 * frame_s > MAX_EXPLAINED_S + 1.0 {
         return Err(Error::Config {
-            key: "the recording",
+            key: "the recording".into(),
             expected: format!("at most {MAX_EXPLAINED_S} s to explain"),
             actual: format!("{:.1} s", n_frames as f64 * frame_s),
         });

@@ -280,7 +280,7 @@ fn published(model: &EncoderModel, config: &EncoderConfig) -> Result<BTreeMap<St
             format!("{n_mels} mel bands, width {width}, {n_heads} heads, hidden {hidden}, {n_blocks} blocks")
         };
         return Err(Error::Config {
-            key: "model.init",
+            key: "model.init".into(),
             expected: size(wanted, config.n_blocks),
             actual: format!("{} has {}", path.display(), size(there, whisper.n_blocks)),
         });
@@ -299,7 +299,11 @@ fn pictures(windows: &[Vec<f32>], config: &VggConfig, device: &Device) -> Tensor
 
 fn untrained(architecture: &Architecture) -> Error {
     let actual = architecture.name().to_owned();
-    Error::Config { key: "model.name", expected: "a network that can be trained so".to_owned(), actual }
+    Error::Config {
+        key: "model.name".into(),
+        expected: "a network that can be trained so".to_owned(),
+        actual,
+    }
 }
 
 /// The place of the largest value.

@@ -351,12 +351,12 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
                 reshape("conv1.weight", &[80, 384, 3])(tensors);
                 reshape("conv1.bias", &[80])(tensors);
             }),
-            "`conv1.weight`: expected width modulo 32 to be 0, got [80, 384, 3]",
+            "`conv1.weight`: expected width to be a multiple of 32, got [80, 384, 3]",
         ),
         (
             "a perceptron that the kernels do not take",
             changed(&reshape("layers.0.fc1.bias", &[97])),
-            "`layers.0.fc1.bias`: expected hidden modulo 32 to be 0, got [97]",
+            "`layers.0.fc1.bias`: expected hidden to be a multiple of 32, got [97]",
         ),
         (
             "a transposed perceptron",

@@ -129,7 +129,7 @@ impl Comparison {
 }
 
 fn too_few(n: usize) -> Error {
-    Error::Config { key: "runs", expected: "two or more".to_owned(), actual: n.to_string() }
+    Error::Config { key: "runs".into(), expected: "two or more".to_owned(), actual: n.to_string() }
 }
 
 /// The clips that all have; they must mean the same to all. `names` tell the systems apart.

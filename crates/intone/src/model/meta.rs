@@ -313,10 +313,10 @@ impl EncoderConfig {
         within("width", self.width, 2, MAX_WIDTH)?;
         within("n_heads", self.n_heads, 1, self.width)?;
         // The kernels take rows in blocks of 32 values.
-        same("width modulo 32", 0, self.width % 32)?;
-        same("width modulo n_heads", 0, self.width % self.n_heads)?;
+        multiple("width", self.width, 32)?;
+        multiple("width", self.width, self.n_heads)?;
         within("hidden", self.hidden, 32, MAX_WIDTH)?;
-        same("hidden modulo 32", 0, self.hidden % 32)?;
+        multiple("hidden", self.hidden, 32)?;
         within("n_blocks", self.n_blocks, 1, MAX_LAYERS)?;
         within("pooling", self.pooling, 1, MAX_WIDTH)?;
         for &layer in &self.pooled_layers {
@@ -420,4 +420,12 @@ pub(super) fn same(what: &'static str, expected: usize, actual: usize) -> Result
         return Ok(());
     }
     Err(ModelError::Architecture { what, expected: expected.to_string(), actual: actual.to_string() })
+}
+
+fn multiple(what: &'static str, actual: usize, of: usize) -> Result<(), ModelError> {
+    if actual.is_multiple_of(of) {
+        return Ok(());
+    }
+    let expected = format!("a multiple of {of}");
+    Err(ModelError::Architecture { what, expected, actual: actual.to_string() })
 }
