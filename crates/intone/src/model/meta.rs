@@ -341,7 +341,7 @@ impl EncoderConfig {
 pub struct Provenance {
     /// When training ended, RFC 3339.
     pub created: String,
-    /// Commit of the program that trained it.
+    /// Commit of the program that trained it; `-dirty` behind it where the sources had changes that were not committed.
     pub commit: String,
     /// The resolved training configuration, TOML.
     pub config: String,
