@@ -32,7 +32,7 @@ QUIET = ["augment.cut_share=0", "augment.babble_share=0", "augment.noise_snr_db=
 PLAIN = [*QUIET, "model.extrapolation=1", "training.keep=best"]
 
 # Runs that are about changed sounds, and how many clips of the validation speakers they are changed of.
-ON_CHANGED = ("recipe", "softer-noise", "twice", "quiet")
+ON_CHANGED = ("recipe", "recipe-seed-2", "recipe-seed-3", "softer-noise", "twice", "quiet")
 N_CHANGED = 300
 
 # Ten epochs of head and encoder together, in place of 24: at this length the ingredients are compared.
@@ -41,6 +41,8 @@ SHORT = "training.max_epochs=18"
 # name: (settings over the recipe and, but for those of ON_CHANGED, over PLAIN, what it asks)
 RUNS = {
     "recipe": ([], "the recipe"),
+    "recipe-seed-2": (["seed=2"], "another seed"),
+    "recipe-seed-3": (["seed=3"], "another seed"),
     "softer-noise": (["augment.noise_snr_db=[10.0, 40.0]"], "the recipe, its noise no louder than 10 dB below the speech"),
     "twice": (["augment.cut_share=0.2", "augment.cut_s=[0.3, 1.5]", "augment.babble_share=0.2", "augment.babble_snr_db=[-5.0, 20.0]",
                "augment.noise_snr_db=[10.0, 40.0]"], "the same, stretches and babble twice as often, shorter and louder"),
@@ -170,6 +172,17 @@ def changed_row(name):
     return "| " + " | ".join(cells) + " |"
 
 
+def of_seeds(name):
+    """Mean and standard deviation of a run and those with other seeds; nothing of one alone."""
+    paths = sorted({*RECORDS.glob(f"{name}.json"), *RECORDS.glob(f"{name}-seed-*.json")})
+    seeds = [json.loads(path.read_text())["scores"] for path in paths]
+    if len(seeds) < 2:
+        return []
+    values = lambda figure: [100 * scores[f"validation_{figure}"] for scores in seeds]
+    accuracy, uar = (f"{statistics.mean(x):.1f} ± {statistics.stdev(x):.1f}" for x in map(values, ("accuracy", "uar")))
+    return ["", f"The {len(seeds)} seeds of `{name}`, mean and standard deviation: accuracy {accuracy}, UAR {uar}."]
+
+
 def table():
     rows = {name: row(name) for name in RUNS}
     lines = [f"""# What each ingredient is worth
@@ -182,14 +195,7 @@ are noise. The test speakers were not looked at.
 
 | run | what it asks | settings | accuracy | UAR | ECE | epoch kept |
 |---|---|---|---|---|---|---|""", *(line for line in rows.values() if line)]
-    seeds = [json.loads(path.read_text())["scores"] for path in sorted(RECORDS.glob("plain*.json"))]
-    if len(seeds) > 1:
-        spread = ", ".join(
-            f"{figure} {statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
-            for figure, key in (("accuracy", "accuracy"), ("UAR", "uar"))
-            if (values := [100 * scores[f"validation_{key}"] for scores in seeds])
-        )
-        lines += ["", f"The {len(seeds)} seeds of `plain`, mean and standard deviation: {spread}."]
+    lines += [line for name in ("recipe", "plain") for line in of_seeds(name)]
     lines += ["", f"""## On changed sounds
 
 UAR of {N_CHANGED} of these clips, as they are and changed, %; of the answers among other voices, the share that is not `uncertain`, and how
