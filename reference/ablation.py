@@ -139,12 +139,17 @@ def on_changed(robustness):
     return {"n": robustness["n"], "clean": robustness["clean"]["value"], "mean_uar": robustness["mean_uar"], "kinds": kinds}
 
 
+def kept_of(name):
+    """The record of a run; of one without nothing."""
+    path = RECORDS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def row(name):
     """One line of the table, or None for a run without a record."""
-    path = RECORDS / f"{name}.json"
-    if not path.exists():
+    kept = kept_of(name)
+    if not kept:
         return None
-    kept = json.loads(path.read_text())
     scores, epochs = kept["scores"], kept["epochs"]
     best = max(epochs, key=lambda epoch: epoch["epoch"] if name in ON_CHANGED else epoch["validation_accuracy"], default=None)
     interval = "{:.1f} [{:.1f}, {:.1f}]".format(
@@ -158,8 +163,7 @@ def row(name):
 
 def changed_row(name):
     """What a run says on changed sounds, or None for one that was not heard on them."""
-    path = RECORDS / f"{name}.json"
-    changed = json.loads(path.read_text()).get("changed") if path.exists() else None
+    changed = kept_of(name).get("changed")
     if not changed:
         return None
     percent = lambda share: f"{100 * share:.1f}"
@@ -174,8 +178,8 @@ def changed_row(name):
 
 def of_seeds(name):
     """Mean and standard deviation of a run and those with other seeds; nothing of one alone."""
-    paths = sorted({*RECORDS.glob(f"{name}.json"), *RECORDS.glob(f"{name}-seed-*.json")})
-    seeds = [json.loads(path.read_text())["scores"] for path in paths]
+    names = [run for run in RUNS if run == name or run.startswith(f"{name}-seed-")]
+    seeds = [kept["scores"] for kept in map(kept_of, names) if kept]
     if len(seeds) < 2:
         return []
     values = lambda figure: [100 * scores[f"validation_{figure}"] for scores in seeds]

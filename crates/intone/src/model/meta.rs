@@ -186,13 +186,12 @@ impl Architecture {
         let (n_mels, n_frames, _) = self.dimensions();
         same("n_mels of the front end", front_end.n_mels, n_mels)?;
         same("n_frames of the front end", front_end.n_frames, n_frames)?;
-        if front_end.makes_shorter_windows() && !matches!(self, Architecture::Encoder(_)) {
-            let expected =
-                format!("one whose windows are all of one length, for the network '{}'", self.name());
-            let actual = front_end.style.name().to_owned();
-            return Err(ModelError::Architecture { what: "style of the front end", expected, actual });
-        }
-        Ok(())
+        must(
+            !front_end.makes_shorter_windows() || matches!(self, Architecture::Encoder(_)),
+            "style of the front end",
+            format_args!("one whose windows are all of one length, for the network '{}'", self.name()),
+            front_end.style.name(),
+        )
     }
 }
 
@@ -322,10 +321,8 @@ impl EncoderConfig {
         for &layer in &self.pooled_layers {
             within("pooled_layers", layer, 0, self.n_blocks)?;
         }
-        if !self.pooled_layers.is_sorted_by(|a, b| a < b) {
-            let (expected, actual) = ("rising numbers".to_owned(), format!("{:?}", self.pooled_layers));
-            return Err(ModelError::Architecture { what: "pooled_layers", expected, actual });
-        }
+        let rises = self.pooled_layers.is_sorted_by(|a, b| a < b);
+        must(rises, "pooled_layers", "rising numbers", format_args!("{:?}", self.pooled_layers))?;
         within("number of dense layers", self.dense.len(), 0, MAX_LAYERS)?;
         for &n in &self.dense {
             within("dense", n, 1, MAX_WIDTH)?;
@@ -409,23 +406,25 @@ fn check_labels(labels: &[String]) -> Result<(), ModelError> {
 }
 
 pub(super) fn within(what: &'static str, actual: usize, min: usize, max: usize) -> Result<(), ModelError> {
-    if (min..=max).contains(&actual) {
-        return Ok(());
-    }
-    Err(ModelError::Architecture { what, expected: format!("{min} to {max}"), actual: actual.to_string() })
+    must((min..=max).contains(&actual), what, format_args!("{min} to {max}"), actual)
 }
 
 pub(super) fn same(what: &'static str, expected: usize, actual: usize) -> Result<(), ModelError> {
-    if expected == actual {
-        return Ok(());
-    }
-    Err(ModelError::Architecture { what, expected: expected.to_string(), actual: actual.to_string() })
+    must(expected == actual, what, expected, actual)
 }
 
 fn multiple(what: &'static str, actual: usize, of: usize) -> Result<(), ModelError> {
-    if actual.is_multiple_of(of) {
+    must(actual.is_multiple_of(of), what, format_args!("a multiple of {of}"), actual)
+}
+
+fn must(
+    holds: bool,
+    what: &'static str,
+    expected: impl ToString,
+    actual: impl ToString,
+) -> Result<(), ModelError> {
+    if holds {
         return Ok(());
     }
-    let expected = format!("a multiple of {of}");
-    Err(ModelError::Architecture { what, expected, actual: actual.to_string() })
+    Err(ModelError::Architecture { what, expected: expected.to_string(), actual: actual.to_string() })
 }
