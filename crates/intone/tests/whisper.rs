@@ -318,32 +318,32 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
         (
             "the last block without the tensor that blocks were counted by",
             changed(&rename("layers.1.fc1.weight", "model.decoder.x")),
-            "`layers.1.fc1.weight` is missing",
+            "`model.encoder.layers.1.fc1.weight` is missing",
         ),
         (
             "no first block",
             changed(&rename("layers.0.fc1.bias", "model.decoder.x")),
-            "`layers.0.fc1.bias` is missing",
+            "`model.encoder.layers.0.fc1.bias` is missing",
         ),
         (
             "far too many blocks",
             changed(&rename("layer_norm.weight", "model.encoder.layers.18446744073709551615.x")),
-            "`layers.18446744073709551615.x`: expected n_blocks to be 1 to 64, got [128]",
+            "`model.encoder.layers.18446744073709551615.x`: expected n_blocks to be 1 to 64, got [128]",
         ),
         (
             "a convolution of rank 2",
             changed(&reshape("conv1.weight", &[128, 240])),
-            "`conv1.weight`: expected rank 3, [width, n_mels, 3], got [128, 240]",
+            "`model.encoder.conv1.weight`: expected rank 3, [width, n_mels, 3], got [128, 240]",
         ),
         (
             "a bias of rank 2",
             changed(&reshape("layers.0.fc1.bias", &[1, 96])),
-            "`layers.0.fc1.bias`: expected rank 1, [hidden], got [1, 96]",
+            "`model.encoder.layers.0.fc1.bias`: expected rank 1, [hidden], got [1, 96]",
         ),
         (
             "a transposed convolution",
             changed(&reshape("conv1.weight", &[80, 128, 3])),
-            "`conv1.weight`: expected [128, n_mels, 3], got [80, 128, 3]",
+            "`model.encoder.conv1.weight`: expected [128, n_mels, 3], got [80, 128, 3]",
         ),
         (
             "a width that the kernels do not take",
@@ -351,27 +351,27 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
                 reshape("conv1.weight", &[80, 384, 3])(tensors);
                 reshape("conv1.bias", &[80])(tensors);
             }),
-            "`conv1.weight`: expected width to be a multiple of 32, got [80, 384, 3]",
+            "`model.encoder.conv1.weight`: expected width to be a multiple of 32, got [80, 384, 3]",
         ),
         (
             "a perceptron that the kernels do not take",
             changed(&reshape("layers.0.fc1.bias", &[97])),
-            "`layers.0.fc1.bias`: expected hidden to be a multiple of 32, got [97]",
+            "`model.encoder.layers.0.fc1.bias`: expected hidden to be a multiple of 32, got [97]",
         ),
         (
             "a transposed perceptron",
             changed(&reshape("layers.0.fc1.weight", &[128, 96])),
-            "`layers.0.fc1.weight`: expected shape [96, 128], got [128, 96]",
+            "`model.encoder.layers.0.fc1.weight`: expected shape [96, 128], got [128, 96]",
         ),
         (
             "a missing tensor",
             changed(&rename("layers.1.fc2.weight", "model.decoder.x")),
-            "`layers.1.fc2.weight` is missing",
+            "`model.encoder.layers.1.fc2.weight` is missing",
         ),
         (
             "an extra tensor",
             changed(&rename("layer_norm.weight", "model.encoder.layers.0.extra")),
-            "`layers.0.extra`",
+            "`model.encoder.layers.0.extra`",
         ),
         (
             "another architecture",
@@ -397,7 +397,7 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
                     tensors.iter_mut().find(|(name, ..)| name.ends_with("layers.0.fc2.weight")).unwrap();
                 tensor.2.reverse();
             }),
-            "`layers.0.fc2.weight`: expected shape [128, 96], got [96, 128]",
+            "`model.encoder.layers.0.fc2.weight`: expected shape [128, 96], got [96, 128]",
         ),
         (
             "double precision",
@@ -413,9 +413,73 @@ fn files_that_are_no_whisper_encoder_are_refused_with_the_tensors_name() {
                 let tensor = tensors.iter_mut().find(|(name, ..)| name.ends_with("conv2.bias")).unwrap();
                 tensor.3[6..8].copy_from_slice(&[0, 0x7e]);
             }),
-            "`conv2.bias`: element 3 is not a finite number",
+            "`model.encoder.conv2.bias`: element 3 is not a finite number",
         ),
     ];
+    let short_names: Published = tensors
+        .iter()
+        .map(|(name, dtype, shape, data)| (name.replace("model.", ""), *dtype, shape.clone(), data.clone()))
+        .filter(|(name, ..)| name != "encoder.layers.1.fc2.bias")
+        .collect();
+    let ct2_changed = |change: &dyn Fn(&mut Variable)| {
+        let mut variables = variables(&tensors);
+        variables.iter_mut().for_each(change);
+        ctranslate2(&variables, "WhisperSpec")
+    };
+    let ct2_renamed = |from: &'static str, to: &'static str| {
+        ct2_changed(&|(name, ..)| {
+            if name == from {
+                *name = to.to_owned();
+            }
+        })
+    };
+    let ct2_reversed = |reversed: &'static str| {
+        ct2_changed(&|(name, shape, ..)| {
+            if name == reversed {
+                shape.reverse();
+            }
+        })
+    };
+    let of_ct2 = [
+        (
+            "encoder/layer_1/ffn/layer_norm/gamma",
+            ct2_renamed("encoder/layer_1/ffn/layer_norm/gamma", "decoder/x"),
+            "is missing",
+        ),
+        (
+            "encoder/layer_0/self_attention/linear_1/bias",
+            ct2_renamed("encoder/layer_0/self_attention/linear_1/bias", "decoder/x"),
+            "is missing",
+        ),
+        (
+            "encoder/layer_1/self_attention/linear_0/weight (q_proj)",
+            ct2_renamed("encoder/layer_1/self_attention/linear_0/weight", "decoder/x"),
+            "is missing",
+        ),
+        ("encoder/conv2/bias", ct2_renamed("encoder/conv2/bias", "decoder/x"), "is missing"),
+        (
+            "encoder/layer_0/extra/weight",
+            ct2_renamed("encoder/layer_norm/beta", "encoder/layer_0/extra/weight"),
+            "is not part of the architecture",
+        ),
+        (
+            "encoder/layer_1/ffn/linear_1/weight",
+            ct2_reversed("encoder/layer_1/ffn/linear_1/weight"),
+            "expected shape [128, 96], got [96, 128]",
+        ),
+    ];
+    for (tensor, bytes, expected) in of_ct2 {
+        let error = open(&bytes).expect_err(tensor).to_string();
+        assert!(
+            error.contains(&format!("tensor `{tensor}`")) && error.contains(expected),
+            "{tensor}: {error}"
+        );
+    }
+    let cases = cases.into_iter().chain([(
+        "a missing tensor among short names",
+        serialize(&short_names),
+        "tensor `encoder.layers.1.fc2.bias` is missing",
+    )]);
     for (what, bytes, expected) in cases {
         let error = open(&bytes).expect_err(what);
         let Error::InFile { .. } = &error else { panic!("{what}: no path in {error:?}") };

@@ -267,3 +267,18 @@ pub enum ModelError {
         name: String,
     },
 }
+
+impl ModelError {
+    /// The same with the tensor, where the error is about one that a file misses or has wrong, under its name in that file.
+    pub(super) fn renamed(mut self, in_file: impl FnOnce(&str) -> String) -> ModelError {
+        if let ModelError::MissingTensor { tensor }
+        | ModelError::UnexpectedTensor { tensor }
+        | ModelError::NotFinite { tensor, .. }
+        | ModelError::Shape { tensor, .. }
+        | ModelError::Dimensions { tensor, .. } = &mut self
+        {
+            *tensor = in_file(tensor);
+        }
+        self
+    }
+}

@@ -31,6 +31,24 @@ const CT2_SPECIFICATION: &str = "WhisperSpec";
 /// What stands before the names of the encoder's variables in it.
 const CT2_ENCODER: &str = "encoder/";
 
+/// The encoder's layers as CTranslate2 and `transformers` call them, those of a block without what stands before them.
+const CT2_LAYERS: [(&str, &str); 8] = [
+    ("conv1", "conv1"),
+    ("conv2", "conv2"),
+    ("self_attention/layer_norm", "self_attn_layer_norm"),
+    ("self_attention/linear_1", "self_attn.out_proj"),
+    ("ffn/layer_norm", "final_layer_norm"),
+    ("ffn/linear_0", "fc1"),
+    ("ffn/linear_1", "fc2"),
+    ("layer_norm", "layer_norm"),
+];
+
+/// CTranslate2's layer of queries, keys and values, which `transformers` has apart from each other.
+const CT2_FUSED: &str = "self_attention/linear_0";
+
+/// CTranslate2's positions, and what `transformers` calls them.
+const CT2_POSITIONS: (&str, &str) = ("position_encodings/encodings", "embed_positions.weight");
+
 /// CTranslate2's number types, by their numbers (`DataType` in its `types.h`).
 const CT2_TYPES: [Dtype; 6] = [Dtype::F32, Dtype::I8, Dtype::I16, Dtype::I32, Dtype::F16, Dtype::BF16];
 
@@ -61,11 +79,11 @@ impl WhisperEncoder {
         let read = || -> Result<WhisperEncoder> {
             let mut file = BufReader::new(File::open(path)?);
             let n_file = file.get_ref().metadata()?.len();
-            let published = match is_ctranslate2(&mut file)? {
-                true => read_ctranslate2(&mut file, n_file)?,
+            let (published, naming) = match is_ctranslate2(&mut file)? {
+                true => (read_ctranslate2(&mut file, n_file)?, Naming::Ctranslate2),
                 false => read_safetensors(&mut file, n_file)?,
             };
-            Ok(WhisperEncoder::new(published)?)
+            Ok(WhisperEncoder::new(published).map_err(|error| error.renamed(|name| naming.in_file(name)))?)
         };
         read().map_err(|error| error.in_file(path))
     }
@@ -328,7 +346,26 @@ fn check_size(name: &str, shape: &[usize], kind: Kind, n_bytes: u64) -> Result<(
     Ok(())
 }
 
-fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeMap<String, Tensor>> {
+/// How a file calls the tensors that have their published names here, those of `transformers` without prefix.
+enum Naming {
+    /// With this before them.
+    Prefixed(&'static str),
+    Ctranslate2,
+}
+
+impl Naming {
+    fn in_file(&self, published: &str) -> String {
+        match self {
+            Naming::Prefixed(prefix) => format!("{prefix}{published}"),
+            Naming::Ctranslate2 => format!("{CT2_ENCODER}{}", ct2_name(published)),
+        }
+    }
+}
+
+fn read_safetensors(
+    file: &mut (impl Read + Seek),
+    n_file: u64,
+) -> Result<(BTreeMap<String, Tensor>, Naming)> {
     let mut start = [0; 8];
     let n_start = read_up_to(file, &mut start)?;
     let n_header = header_length(&start[..n_start])?;
@@ -348,10 +385,11 @@ fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeM
         return Err(ModelError::Truncated { tensor, expected, actual: n_file }.into());
     }
     let mut tensors = BTreeMap::new();
-    let mut stranger = None;
+    let (mut stranger, mut used) = (None, PREFIXES[0]);
     let mut n_left = n_file - n_before;
     for (name, info) in header.tensors {
-        let Some(short) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) else {
+        let stripped = PREFIXES.iter().find_map(|&prefix| Some((prefix, name.strip_prefix(prefix)?)));
+        let Some((prefix, short)) = stripped else {
             let is_decoder =
                 ["model.decoder.", "decoder.", "proj_out."].iter().any(|prefix| name.starts_with(prefix));
             if !is_decoder {
@@ -376,15 +414,12 @@ fn read_safetensors(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeM
         file.seek(SeekFrom::Start(n_before + from as u64))?;
         let mut bytes = vec![0; to - from];
         file.read_exact(&mut bytes)?;
+        used = prefix;
         tensors.insert(short.to_owned(), Tensor { shape: info.shape, data: kind.floats(&bytes) });
     }
-    if tensors.is_empty() {
-        let tensor = "model.encoder.conv1.weight".to_owned();
-        return Err(ModelError::MissingTensor { tensor }.into());
-    }
     match stranger {
-        Some(tensor) => Err(ModelError::UnexpectedTensor { tensor }.into()),
-        None => Ok(tensors),
+        Some(tensor) if !tensors.is_empty() => Err(ModelError::UnexpectedTensor { tensor }.into()),
+        _ => Ok((tensors, Naming::Prefixed(used))),
     }
 }
 
@@ -443,9 +478,6 @@ fn read_ctranslate2(file: &mut (impl Read + Seek), n_file: u64) -> Result<BTreeM
     }
     for name in quantised {
         dequantise(&name, &mut variables)?;
-    }
-    if variables.is_empty() {
-        return Err(ModelError::MissingTensor { tensor: format!("{CT2_ENCODER}conv1/weight") }.into());
     }
     let short = |name: &str| name.strip_prefix(CT2_ENCODER).unwrap_or(name).to_owned();
     Ok(variables.into_iter().flat_map(|(name, tensor)| published_names(&short(&name), tensor)).collect())
@@ -524,46 +556,59 @@ impl<F: Read + Seek> Ct2<'_, F> {
     }
 }
 
-/// A CTranslate2 variable of the encoder under the names of `transformers`: one, or three where several were fused.
+/// A CTranslate2 variable of the encoder under the names of `transformers`: one, or three where several were fused. One
+/// that is not known keeps its name.
 fn published_names(name: &str, tensor: Tensor) -> Vec<(String, Tensor)> {
-    let parts: Vec<&str> = name.split('/').collect();
-    let kind = |kind: &str| match kind {
-        "gamma" => "weight".to_owned(),
-        "beta" => "bias".to_owned(),
-        other => other.to_owned(),
+    let (block, part) = match name.strip_prefix("layer_").and_then(|rest| rest.split_once('/')) {
+        Some((block, part)) if block != "norm" => (format!("layers.{block}."), part),
+        _ => (String::new(), name),
     };
-    let renamed = match parts.as_slice() {
-        ["layer_norm", last] => format!("layer_norm.{}", kind(last)),
-        ["position_encodings", "encodings"] => "embed_positions.weight".to_owned(),
-        [layer, rest @ ..] if layer.starts_with("layer_") => {
-            let layer = layer.trim_start_matches("layer_");
-            match rest {
-                ["self_attention", "linear_0", last] => {
-                    let n = tensor.data.len() / 3;
-                    let pieces = ["q", "k", "v"].iter().zip(tensor.data.chunks(n.max(1)));
-                    let shape = |n: usize| match tensor.shape.as_slice() {
-                        [_, c_in] => vec![n / (*c_in).max(1), *c_in],
-                        _ => vec![n],
-                    };
-                    return pieces
-                        .filter(|(piece, _)| (**piece, *last) != ("k", "bias"))
-                        .map(|(piece, data)| {
-                            let name = format!("layers.{layer}.self_attn.{piece}_proj.{last}");
-                            (name, Tensor { shape: shape(data.len()), data: data.to_vec() })
-                        })
-                        .collect();
-                }
-                ["self_attention", "layer_norm", last] => {
-                    format!("layers.{layer}.self_attn_layer_norm.{}", kind(last))
-                }
-                ["self_attention", "linear_1", last] => format!("layers.{layer}.self_attn.out_proj.{last}"),
-                ["ffn", "layer_norm", last] => format!("layers.{layer}.final_layer_norm.{}", kind(last)),
-                ["ffn", "linear_0", last] => format!("layers.{layer}.fc1.{last}"),
-                ["ffn", "linear_1", last] => format!("layers.{layer}.fc2.{last}"),
-                _ => name.to_owned(),
-            }
-        }
-        _ => parts.join("."),
+    let (layer, kind) = part.rsplit_once('/').unwrap_or((part, ""));
+    if layer == CT2_FUSED {
+        let n = tensor.data.len() / 3;
+        let pieces = ["q", "k", "v"].iter().zip(tensor.data.chunks(n.max(1)));
+        let shape = |n: usize| match tensor.shape.as_slice() {
+            [_, c_in] => vec![n / (*c_in).max(1), *c_in],
+            _ => vec![n],
+        };
+        return pieces
+            .filter(|(piece, _)| (**piece, kind) != ("k", "bias"))
+            .map(|(piece, data)| {
+                let name = format!("{block}self_attn.{piece}_proj.{kind}");
+                (name, Tensor { shape: shape(data.len()), data: data.to_vec() })
+            })
+            .collect();
+    }
+    let kind = match kind {
+        "gamma" => "weight",
+        "beta" => "bias",
+        other => other,
+    };
+    let renamed = match CT2_LAYERS.iter().find(|(ct2, _)| *ct2 == layer) {
+        Some((_, published)) => format!("{block}{published}.{kind}"),
+        None if name == CT2_POSITIONS.0 => CT2_POSITIONS.1.to_owned(),
+        None => name.to_owned(),
     };
     vec![(renamed, tensor)]
+}
+
+/// The other way round: what CTranslate2 calls a tensor of `transformers`; of a third of a fused one, also which.
+fn ct2_name(published: &str) -> String {
+    let (block, part) = match published.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
+        Some((block, part)) => (format!("layer_{block}/"), part),
+        None => (String::new(), published),
+    };
+    let (layer, kind) = part.rsplit_once('.').unwrap_or((part, ""));
+    if let Some(piece) = layer.strip_prefix("self_attn.").filter(|piece| *piece != "out_proj") {
+        return format!("{block}{CT2_FUSED}/{kind} ({piece})");
+    }
+    let kind = match kind {
+        "weight" if layer.ends_with("layer_norm") => "gamma",
+        "bias" if layer.ends_with("layer_norm") => "beta",
+        other => other,
+    };
+    match CT2_LAYERS.iter().find(|(_, published)| *published == layer) {
+        Some((ct2, _)) => format!("{block}{ct2}/{kind}"),
+        None => published.to_owned(),
+    }
 }
