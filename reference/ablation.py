@@ -6,9 +6,9 @@
 
 Every run is `intone train configs/whisper-tiny.toml SETTINGS --no-test`: nobody looks at the test speakers. Some are then heard on
 changed sounds: `intone evaluate RUN/best.safetensors --part validation --robustness=300 --out RUN/changed`. Names on the
-command line choose single runs. The record of a run is `models/ablation/NAME.json`: its configuration, its epochs and its scores
-on the validation speakers; `models/ABLATION.md` is the table of all records, also of runs whose folders are gone. Needs nothing
-but Python 3.11.
+command line choose single runs; `larger` begins with Whisper base, imported like tiny.en as `whisper-base.safetensors`. The
+record of a run is `models/ablation/NAME.json`: its configuration, its epochs and its scores on the validation speakers;
+`models/ABLATION.md` is the table of all records, also of runs whose folders are gone. Needs nothing but Python 3.11.
 """
 
 import argparse
@@ -71,6 +71,8 @@ RUNS = {
     "three-blocks": ([SHORT, "model.n_blocks=3"], "without the last block"),
     "each-layer": ([SHORT, "model.n_blocks=3", "model.pooled_layers=[1, 2, 3]"],
                    "without the last block; the others are pooled one by one, not their weighted sum"),
+    "larger": ([SHORT, "model.init=whisper-base.safetensors", "model.width=512", "model.n_heads=8", "model.hidden=2048",
+                "model.n_blocks=6"], "the encoder of Whisper base, with 2.6 times as many weights"),
     "single-precision": ([SHORT, "model.products=f32"], "matrix products in single precision"),
 }
 
