@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let checks = vec![
         "speakers heard in training: none is tested in a fold that trains on it, proven for every fold"
             .to_owned(),
-        audio?,
+        audio?.sentence,
     ];
     let stop = stop_on_ctrl_c()?;
     let display = Display::new();

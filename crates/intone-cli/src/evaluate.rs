@@ -64,6 +64,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let protocol = one_protocol(&args.protocol)?;
+    args.out.as_deref().map_or(Ok(()), spares_trainings)?;
     let recognizer = recognizer(args.model.as_deref())?;
     let corpus = crate::data::read(&args.data)?;
     let split = protocol.split_for(args.part, &corpus, args.partial)?;
@@ -136,6 +137,18 @@ fn changed(
     Ok(robustness?)
 }
 
+/// Refuses a folder in which a training has left answers of its own.
+fn spares_trainings(out: &Path) -> anyhow::Result<()> {
+    let left =
+        ["checkpoint.safetensors", "fold.json", "folds.csv"].into_iter().find(|name| out.join(name).exists());
+    left.map_or(Ok(()), |name| {
+        anyhow::bail!(
+            "{}: holds a training ({name}), whose predictions.csv would be lost; choose another folder",
+            out.display()
+        )
+    })
+}
+
 /// A protocol of one fold: a model can be evaluated on no other.
 fn one_protocol(text: &str) -> anyhow::Result<Protocol> {
     // A family comes second: `by-speaker/5/1` is all folds dealt with the seed 1 to a cross-validation, and the first fold here.
@@ -169,7 +182,9 @@ fn look_for_leaks(
     let bar = counting_bar(all.len(), "clips compared");
     let audio = leak::check_audio(&all, &|| bar.inc(1));
     bar.finish_and_clear();
-    Ok(vec![speakers, audio?, leak::compared(&heard, args.part, &training)])
+    let audio = audio?;
+    let compared = leak::compared(&heard, args.part, &training, &audio.unreadable);
+    Ok(vec![speakers, audio.sentence, compared])
 }
 
 /// The name of a protocol, and how much of it is missing.

@@ -167,6 +167,17 @@ impl Protocol {
         Ok(split)
     }
 
+    /// Whether the sides are a matter of the data at hand: other data, other sides.
+    pub(crate) fn is_dealt(&self) -> bool {
+        matches!(
+            self,
+            Protocol::BySpeaker { .. }
+                | Protocol::Nested { .. }
+                | Protocol::SentenceAndSpeaker { .. }
+                | Protocol::Manifest
+        )
+    }
+
     /// The speakers that a published partition puts on a side and that the data lack.
     pub fn absent_speakers(&self, part: Part, corpus: &Corpus) -> Vec<String> {
         let side: Side = match self {
