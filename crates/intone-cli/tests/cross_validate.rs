@@ -42,6 +42,29 @@ fn a_cross_validation_goes_on_where_it_was_and_reports_on_all_folds() {
     let (exit, _, err) = run(&place, &[&args[..], &["seed=2"]].concat());
     assert!(exit == 2 && err.contains("another configuration"), "{err}");
 
+    // Answers that are not those of the fold's result, and an evaluation that would put others in their place.
+    let answers = read(&place, "cv/fold-2/predictions.csv");
+    let short = answers.lines().take(20).map(|line| format!("{line}\n")).collect::<String>();
+    place.file("cv/fold-2/predictions.csv", short.as_bytes());
+    let (exit, out, err) = run(&place, &args);
+    assert!(exit == 2 && out.is_empty(), "{out}");
+    for expected in
+        ["fold-2/predictions.csv: expected the answers that fold.json beside it is of (24 clips", "(19 clips"]
+    {
+        assert!(err.contains(expected), "no '{expected}' in {err}");
+    }
+    place.file("cv/fold-2/predictions.csv", answers.as_bytes());
+    for (folder, what) in [("cv/fold-2", "checkpoint.safetensors"), ("cv", "folds.csv")] {
+        let evaluate =
+            ["evaluate", "cv/fold-2/best.safetensors", "--data", "data", "--protocol", "by-speaker/3/2"];
+        let (exit, out, err) = run(&place, &[&evaluate[..], &["--out", folder]].concat());
+        assert!(
+            exit == 2 && out.is_empty() && err.contains(&format!("{folder}: holds a training ({what})")),
+            "{err}"
+        );
+    }
+    assert_eq!(read(&place, "cv/fold-2/predictions.csv"), answers);
+
     // Fold by fold, in any order, it comes to the same; there is no report before the last one is done.
     let args =
         ["cross-validate", "tiny.toml", "--data", "data", "--out", "apart", "--protocol", "by_speaker/3"];
@@ -124,11 +147,18 @@ fn confidences_are_fitted_on_the_folds_answers_to_speakers_that_the_model_knows(
     assert!(read(&place, "cv/predictions.csv").contains(",data/s4,"));
     for fold in 1..=3 {
         let name = format!("cv/fold-{fold}/predictions.csv");
-        let changed = |line: &str| match line.split_once(",sad,").or(line.split_once(",angry,")) {
-            Some((clip, _)) if clip.contains(",data/s4,") || clip.contains(",data/s5,") => {
-                format!("{clip},sad,1,0,0,0,0,0\n")
+        // The same answers, as sure as can be.
+        let changed = |line: &str| {
+            let fields: Vec<&str> = line.split(',').collect();
+            if !line.contains(",data/s4,") && !line.contains(",data/s5,") {
+                return format!("{line}\n");
             }
-            _ => format!("{line}\n"),
+            let probabilities: Vec<f64> = fields[6..].iter().map(|field| field.parse().unwrap()).collect();
+            let first = |best, i| if probabilities[i] > probabilities[best] { i } else { best };
+            let answer = (0..probabilities.len()).fold(0, first);
+            let sure: Vec<&str> =
+                (0..probabilities.len()).map(|i| if i == answer { "1" } else { "0" }).collect();
+            format!("{},{}\n", fields[..6].join(","), sure.join(","))
         };
         let predictions: Vec<String> = read(&place, &name).lines().map(changed).collect();
         place.file(&name, predictions.concat().as_bytes());
@@ -189,9 +219,15 @@ fn folds_that_say_nothing_of_a_model_are_refused() {
     refused("predictions.csv: line 1: expected a column 'sad'");
     change("cv/fold-2/predictions.csv", ",blue\n", ",sad\n");
     // Of other speakers than those that the model heard.
-    let split = read(&place, "run/split.csv");
-    place.file("run/split.csv", split.replace(",train", ",test").replace(",validation", ",test").as_bytes());
+    let folds = [1, 2, 3].map(|fold| format!("cv/fold-{fold}/predictions.csv"));
+    let answers = folds.each_ref().map(|name| read(&place, name));
+    for (name, text) in folds.iter().zip(&answers) {
+        place.file(name, text.replace(",data/s", ",data/other").as_bytes());
+    }
     refused("cv: expected answers to speakers of the model's training or validation part, found none");
+    for (name, text) in folds.iter().zip(&answers) {
+        place.file(name, text.as_bytes());
+    }
     for fold in 1..=3 {
         std::fs::remove_file(place.path(format!("cv/fold-{fold}/fold.json"))).unwrap();
     }

@@ -9,7 +9,7 @@
 //! report.html ...    the report on these
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::corpus::{Corpus, Votes};
 use crate::error::{Error, Result};
-use crate::predictions::check_classes;
+use crate::metrics::Tally;
+use crate::predictions::{Answered, check_classes, read_predictions};
 use crate::provenance::split_hash;
 use crate::report::{self, EVALUATION_FILE, Evaluation, Fold, PREDICTIONS_FILE, Report, VOTES_FILE};
 use crate::split::{Family, Part, Protocol, Split};
@@ -163,7 +164,7 @@ pub fn plan(
 ///
 /// # Errors
 /// What [`train`] refuses; a number in `only` that no fold has; a folder that holds a fold of another configuration or of
-/// other data.
+/// other data, or other answers than those of the fold.
 pub fn cross_validate(
     planned: &[Planned],
     only: &[usize],
@@ -208,6 +209,7 @@ impl Planned {
         } else if done.split_hash != split_hash(&self.split) {
             "other data or another split"
         } else {
+            answers(&self.dir, &done.result)?;
             return Ok(Some(done.result));
         };
         let what = format!("this fold was done with {other}: choose another folder, or remove it");
@@ -254,19 +256,45 @@ impl Planned {
     }
 }
 
+/// The answers to a fold's test clips, which must be those that its result is of.
+///
+/// # Errors
+/// [`Error::Folds`] where they are others; a file that cannot be read.
+fn answers(folder: &Path, result: &FoldResult) -> Result<Vec<Answered>> {
+    let path = folder.join(PREDICTIONS_FILE);
+    let answers = read_predictions(&path)?;
+    let speakers: BTreeSet<&str> = answers.iter().map(|answered| answered.speaker.as_str()).collect();
+    let tally = Tally::of(answers.iter().map(|answered| (answered.truth.index(), &answered.probabilities)));
+    let figures = |n: usize, n_speakers: usize, uar: f64, accuracy: f64| {
+        let percent = |share: f64| format!("{:.4} %", 100.0 * share);
+        format!("{n} clips of {n_speakers} speakers, accuracy {}, UAR {}", percent(accuracy), percent(uar))
+    };
+    let (uar, accuracy) = (tally.uar().unwrap_or_default(), tally.accuracy().unwrap_or_default());
+    let actual = figures(answers.len(), speakers.len(), uar, accuracy);
+    let expected = figures(result.n, result.n_speakers, result.uar, result.accuracy);
+    if actual != expected {
+        let what = format!(
+            "expected the answers that {DONE_FILE} beside it is of ({expected}), got others ({actual}): remove the folder, \
+             and the fold is trained again"
+        );
+        return Err(Error::Folds { path, what });
+    }
+    Ok(answers)
+}
+
 /// A fold that is done.
 pub(crate) struct Finished {
     /// Its configuration, as TOML.
     pub config: String,
     pub result: FoldResult,
     /// The answers to its test clips.
-    pub predictions: PathBuf,
+    pub answers: Vec<Answered>,
 }
 
 /// The folds of a cross-validation that are done, in the order of their names.
 ///
 /// # Errors
-/// A folder that has none; what cannot be read.
+/// A folder that has none; what cannot be read; answers that are not those of the fold's result.
 pub(crate) fn finished(run: &Path) -> Result<Vec<Finished>> {
     let entries = std::fs::read_dir(run).map_err(Error::io(run))?;
     let mut folders = Vec::new();
@@ -285,7 +313,8 @@ pub(crate) fn finished(run: &Path) -> Result<Vec<Finished>> {
     folders.sort();
     let read = |folder: PathBuf| {
         let Done { config, result, .. } = report::read_json(&folder.join(DONE_FILE))?;
-        Ok(Finished { config, result, predictions: folder.join(PREDICTIONS_FILE) })
+        let answers = answers(&folder, &result)?;
+        Ok(Finished { config, result, answers })
     };
     folders.into_iter().map(read).collect()
 }

@@ -175,7 +175,7 @@ pub enum Error {
     /// Folds of a cross-validation that cannot be used.
     #[error("{}: {what}", path.display())]
     Folds {
-        /// The folder of the cross-validation.
+        /// The folder of the cross-validation, or a file of a fold.
         path: PathBuf,
         /// What was expected and what came.
         what: String,

@@ -15,7 +15,7 @@ use crate::cross_validate::{FoldResult, finished};
 use crate::error::{Error, Result};
 use crate::evaluate::{ClipLogits, Prediction, Scores, coverage, score};
 use crate::leak::Heard;
-use crate::predictions::{Answered, read_predictions};
+use crate::predictions::Answered;
 use crate::provenance::Results;
 
 /// The answers of a cross-validation's models to clips of speakers that a model heard in training or validation, and those that
@@ -48,7 +48,7 @@ impl FoldAnswers {
         let short_s = known.iter().sum::<f32>() / known.len().max(1) as f32;
         let mut answers =
             FoldAnswers { n_folds, folds: vec![], predictions: vec![], logits: vec![], short_s };
-        for (number, fold) in folds.iter().enumerate() {
+        for (number, fold) in folds.into_iter().enumerate() {
             if !Config::same_recipe(&fold.config, &meta.provenance.config) {
                 let what = format!(
                     "fold '{}' is of another recipe than the model: expected a configuration that differs in nothing but seed \
@@ -57,8 +57,7 @@ impl FoldAnswers {
                 );
                 return Err(Error::Folds { path: run.to_path_buf(), what });
             }
-            let clips = read_predictions(&fold.predictions)?.into_iter();
-            for answered in clips.filter(|clip| heard.contains_key(&clip.speaker)) {
+            for answered in fold.answers.into_iter().filter(|clip| heard.contains_key(&clip.speaker)) {
                 answers.folds.push(number);
                 answers.logits.push(logits(&answered, &fold.result));
                 answers.predictions.push(prediction(answered));
