@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Columns are found by their names; their order and further columns do not matter. `sex` (`female`, `male`) and
-//! `sentence` may be empty. Truths are read as everywhere (`angry`, `Anger`, `ANG`). A clip may also be given as a file
+//! `sentence` may be empty; a speaker's sex is that of any row that tells. Truths are read as everywhere (`angry`, `Anger`, `ANG`). A clip may also be given as a file
 //! name (`1048_DFA_ANG_XX.wav`), of which the ending is dropped unless another clip of the file differs in nothing else
 //! (`x.wav`, `x.flac`), and a speaker without its corpus (`1048`). Probabilities lie in [0, 1] and sum to 1 within
 //! [`SUM_TOLERANCE`].
@@ -82,8 +82,9 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Answered>> {
     let mut rows: Vec<Answered> = Vec::new();
     // The clips of each name without an ending: with it, and their lines.
     let mut clips: HashMap<String, Vec<(String, u64)>> = HashMap::new();
-    // Corpus, sex and line of each speaker's first clip.
-    let mut speakers: HashMap<String, (String, Option<Sex>, u64)> = HashMap::new();
+    // Corpus of each speaker, and its sex where a row tells, each with its line.
+    let mut corpora: HashMap<String, (String, u64)> = HashMap::new();
+    let mut sexes: HashMap<String, (Sex, u64)> = HashMap::new();
     while let Some(row) = table.next_row()? {
         let answered = answered(&row, &names, &probabilities)?;
         let line = row.line().unwrap_or_default();
@@ -96,12 +97,19 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Answered>> {
             return Err(row.error(format!("column 'clip': {stem} stands in line {first} already")));
         }
         alike.push((clip.clone(), line));
-        let (first_corpus, first_sex, first) =
-            speakers.entry(answered.speaker.clone()).or_insert_with(|| (corpus.clone(), *sex, line));
-        if first_corpus != corpus || first_sex != sex {
-            let column = if first_corpus == corpus { "sex" } else { "corpus" };
-            let what = format!("column '{column}': speaker {} has another in line {first}", answered.speaker);
-            return Err(row.error(what));
+        let another = |column: &str, first: u64| {
+            row.error(format!("column '{column}': speaker {} has another in line {first}", answered.speaker))
+        };
+        let (of_first, first) =
+            corpora.entry(answered.speaker.clone()).or_insert_with(|| (corpus.clone(), line));
+        if of_first != corpus {
+            return Err(another("corpus", *first));
+        }
+        if let Some(sex) = *sex {
+            let (of_first, first) = *sexes.entry(answered.speaker.clone()).or_insert((sex, line));
+            if of_first != sex {
+                return Err(another("sex", first));
+            }
         }
         rows.push(answered);
     }
@@ -111,6 +119,7 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Answered>> {
     let is_clip =
         |name: &str| clips.get(without_ending(name)).is_some_and(|c| c.iter().any(|(clip, _)| clip == name));
     for answered in &mut rows {
+        answered.sex = sexes.get(&answered.speaker).map(|(sex, _)| *sex);
         let stem = without_ending(&answered.clip);
         if clips.get(stem).is_some_and(|alike| alike.len() == 1) && !is_clip(stem) {
             answered.clip = stem.to_owned();
@@ -267,6 +276,16 @@ mod tests {
             "data/sad/anna/x",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_speakers_sex_is_that_of_any_row_that_tells() {
+        let row = |n: usize, sex: &str| format!("c/{n},c,c/a,{sex},,angry,1,0,0,0,0,0\n");
+        let rows = read(&[HEADER, &row(1, ""), &row(2, "male"), &row(3, "")].concat()).unwrap();
+        assert!(rows.iter().all(|row| row.sex == Some(Sex::Male)));
+        let error = read(&[HEADER, &row(1, ""), &row(2, "male"), &row(3, "f")].concat()).unwrap_err();
+        let expected = "line 4: column 'sex': speaker c/a has another in line 3";
+        assert!(error.to_string().contains(expected), "{error}");
     }
 
     #[test]

@@ -494,6 +494,22 @@ fn a_manifest() {
 }
 
 #[test]
+fn a_manifest_tells_a_speakers_sex_once_or_more_often_but_not_twice() {
+    let root = folder_of(&["1.wav", "2.wav", "3.wav", "4.wav"]);
+    let text = "path,label,speaker,sex\n1.wav,sad,anna,\n2.wav,happy,anna,f\n3.wav,sad,bert,male\n4.wav,sad,anna,m\n";
+    tree(root.path(), [("manifest.csv", text.as_bytes())]);
+    let corpus = read_one(root.path());
+    let sexes: Vec<_> = corpus.clips.iter().map(|clip| clip.sex).collect();
+    assert_eq!(sexes, [Some(Sex::Female), Some(Sex::Female), Some(Sex::Male)]);
+    let fault = corpus.faults[0].kind.to_string();
+    assert!(fault.contains("line 5: sex: speaker 'anna' is male here and female in line 3"), "{fault}");
+    assert_eq!(corpus.faults.len(), 1);
+    let inventory = intone_train::corpus::Inventory::new(&corpus, None);
+    let total = inventory.total();
+    assert_eq!((total.n_speakers, total.n_female, total.n_male), (2, 1, 1));
+}
+
+#[test]
 fn a_manifest_without_its_columns() {
     let root = folder_of(&["angry/a/1.wav"]);
     tree(root.path(), [("manifest.csv", &b"file,emotion\n1,2\n"[..])]);

@@ -171,9 +171,9 @@ impl Inventory {
 fn entry(name: &str, corpus: &Corpus, survey: Option<&Survey>) -> Entry {
     let of_corpus = |clip: &&Clip| clip.corpus == name;
     let clips: Vec<&Clip> = corpus.clips.iter().filter(of_corpus).collect();
-    let speakers: BTreeSet<(&str, Option<Sex>)> =
+    let speakers: BTreeMap<&str, Option<Sex>> =
         clips.iter().map(|clip| (clip.speaker.as_str(), clip.sex)).collect();
-    let n_of = |sex| speakers.iter().filter(|(_, of)| *of == Some(sex)).count();
+    let n_of = |sex| speakers.values().filter(|of| **of == Some(sex)).count();
     let published = PUBLISHED.iter().find(|published| published.name == name);
     let n_emotion = |emotion| clips.iter().filter(|clip| clip.emotion == emotion).count();
     Entry {

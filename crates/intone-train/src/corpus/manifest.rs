@@ -2,7 +2,8 @@
 //!
 //! The first line names the columns, in any order and case; other columns are ignored. Paths are absolute or relative
 //! to the manifest. Labels are read by [`Emotion::from_label`](intone::Emotion::from_label); `split` is `train`,
-//! `validation` or `test` (see [`Part`]) or empty; `sex` is `female` or `male`.
+//! `validation` or `test` (see [`Part`]) or empty; `sex` is `female` or `male`, or empty where another row of the speaker
+//! tells or nobody knows.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -46,10 +47,13 @@ pub(super) fn collect(path: &Path, draft: &mut Draft) -> Result<()> {
 
     // Where each file was listed first, and as what.
     let mut listed: HashMap<PathBuf, (Option<u64>, String)> = HashMap::new();
+    // Where each speaker's sex was given first.
+    let mut sexes: HashMap<String, (Option<u64>, Sex)> = HashMap::new();
+    let first = draft.candidates.len();
     loop {
         let row = match table.next_row() {
             Ok(Some(row)) => row,
-            Ok(None) => return Ok(()),
+            Ok(None) => break,
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => {
                 draft.fault(path.to_path_buf(), FaultKind::from_table_error(error));
@@ -57,6 +61,14 @@ pub(super) fn collect(path: &Path, draft: &mut Draft) -> Result<()> {
             }
         };
         let candidate = candidate(&row, &columns, folder, &corpus).and_then(|candidate| {
+            if let Some(sex) = candidate.sex {
+                let (line, known) = *sexes.entry(candidate.speaker.clone()).or_insert((row.line(), sex));
+                if known != sex {
+                    let (speaker, line) = (row.text(columns.speaker), line.unwrap_or_default());
+                    let (sex, known) = (sex.name(), known.name());
+                    return Err(format!("sex: speaker '{speaker}' is {sex} here and {known} in line {line}"));
+                }
+            }
             let label = row.text(columns.label).to_ascii_lowercase();
             match listed.get(&candidate.path) {
                 Some((line, other)) if *other != label => Err(format!(
@@ -78,6 +90,10 @@ pub(super) fn collect(path: &Path, draft: &mut Draft) -> Result<()> {
             }
         }
     }
+    for candidate in &mut draft.candidates[first..] {
+        candidate.sex = sexes.get(&candidate.speaker).map(|(_, sex)| *sex);
+    }
+    Ok(())
 }
 
 struct Columns {
