@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// CREMA-D's tabulatedVotes.csv: puts listeners beside the system
+    /// CREMA-D's tabulatedVotes.csv: puts listeners beside a single system
     #[arg(long, value_name = "FILE")]
     votes: Option<PathBuf>,
 
@@ -37,6 +37,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.votes.is_some() && args.runs.len() > 1 {
+        anyhow::bail!("--votes puts listeners beside one system: expected one run, got {}", args.runs.len());
+    }
     let votes = args.votes.as_deref().map(crema_d::read_votes).transpose()?.unwrap_or_default();
     let mut inputs: Vec<Input> = Vec::new();
     for path in &args.runs {

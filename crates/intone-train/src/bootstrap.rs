@@ -66,6 +66,24 @@ impl Bootstrap {
     }
 }
 
+impl Bootstrap {
+    /// The same of a figure that resampling itself raises, because it is a mean of distances, such as the calibration error: the
+    /// percentiles are lowered by as much as the resamples' mean is above the value. `least` is the lowest value it can have.
+    pub fn figure_less_bias(
+        &self,
+        value: f64,
+        least: f64,
+        resampled: impl IntoIterator<Item = Option<f64>>,
+    ) -> Figure {
+        let resampled: Vec<f64> = resampled.into_iter().flatten().collect();
+        let bias = resampled.iter().sum::<f64>() / resampled.len().max(1) as f64 - value;
+        let figure = self.figure(value, resampled.into_iter().map(Some));
+        // Not a number stays none.
+        let lowered = |bound: f64| if bound.is_finite() { (bound - bias).max(least) } else { bound };
+        Figure { low: lowered(figure.low), high: lowered(figure.high), ..figure }
+    }
+}
+
 /// The value below which a share of sorted values lies, between neighbours in proportion.
 pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };

@@ -221,7 +221,7 @@ pub fn score(predictions: &[Prediction], seed: u64) -> Result<Scores> {
         n: predictions.len(),
         n_speakers: speakers.len(),
         accuracy: bootstrap.figure(accuracy, resampled.iter().map(Tally::accuracy)),
-        uar: bootstrap.figure(uar, resampled.iter().map(Tally::uar)),
+        uar: bootstrap.figure(uar, resampled.iter().filter(|t| t.has_classes_of(&whole)).map(Tally::uar)),
         ece,
         confusion: Box::new(whole.confusion.map(|row| row.map(|n| n as usize))),
     })

@@ -198,6 +198,12 @@ impl Tally {
         mean((0..N_CLASSES).filter_map(|class| self.recall(class)))
     }
 
+    /// Whether every class that occurs in the other occurs here. A mean over classes, such as the UAR, of a resample that lacks
+    /// one is a mean over fewer: another figure.
+    pub fn has_classes_of(&self, other: &Tally) -> bool {
+        (0..N_CLASSES).all(|class| self.n_of(class) > 0.0 || other.n_of(class) == 0.0)
+    }
+
     /// The mean, over the classes that occur in both, of this recall less the other.
     pub fn uar_less(&self, other: &Tally) -> Option<f64> {
         mean((0..N_CLASSES).filter_map(|class| Some(self.recall(class)? - other.recall(class)?)))

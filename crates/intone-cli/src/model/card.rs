@@ -252,7 +252,8 @@ fn percent(share: f64) -> String {
 }
 
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
+    let cell = |cell: &String| cell.replace('|', "\\|").replace(['\n', '\r'], " ");
+    let line = |cells: &[String]| format!("| {} |", cells.iter().map(cell).collect::<Vec<_>>().join(" | "));
     let mut lines = vec![
         line(&header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()),
         format!("|---{}|", "|---:".repeat(header.len() - 1)),

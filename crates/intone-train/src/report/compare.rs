@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::document::{Document, Table};
-use super::{Clips, Input, page, plots};
+use super::{Clips, Input, Measured, page, plots};
+use crate::bootstrap::Bootstrap;
 use crate::error::{Error, Result};
 use crate::metrics::{Figure, Tally};
 use crate::predictions::{Answered, check_classes};
@@ -89,34 +90,37 @@ impl Comparison {
         let systems = names.iter().zip(inputs).zip(&measured).map(|((name, input), measured)| System {
             name: name.clone(),
             n_left_out: input.answers.len() - common.len(),
-            uar: measured.certain(Tally::uar),
+            uar: measured.mean_over_classes(Tally::uar),
             accuracy: measured.certain(Tally::accuracy),
-            macro_f1: measured.certain(Tally::macro_f1),
-            ece: measured.certain(Tally::ece),
+            macro_f1: measured.mean_over_classes(Tally::macro_f1),
+            ece: measured.ece(),
             brier: measured.certain(Tally::brier),
             recall: (0..crate::training_set::N_CLASSES).map(|c| measured.figure(|t| t.recall(c))).collect(),
         });
         let base = &measured[0];
-        // Both sides of a pair are the same resample of the same speakers.
-        let difference = |measured: &super::Measured<'_>, of: &dyn Fn(&Tally) -> Option<f64>| {
-            let value = of(&measured.whole).unwrap_or_default() - of(&base.whole).unwrap_or_default();
-            let pairs = measured.resampled.iter().zip(&base.resampled);
-            let resampled: Vec<Option<f64>> = pairs.map(|(a, b)| Some(of(a)? - of(b)?)).collect();
-            let n_better = resampled.iter().flatten().filter(|d| **d > 0.0).count();
-            let n = resampled.iter().flatten().count();
-            let share = (n > 0).then(|| n_better as f64 / n as f64);
-            (clips[0].bootstrap.figure(value, resampled), share)
+        let difference = |measured: &Measured<'_>, of: fn(&Tally) -> Option<f64>| Paired {
+            value: of(&measured.whole).unwrap_or_default() - of(&base.whole).unwrap_or_default(),
+            resampled: pairs(measured, base).map(|(a, b)| Some(of(a)? - of(b)?)).collect(),
         };
+        // Of a mean over classes the resamples that lack one have no say.
+        let over_classes = |measured: &Measured<'_>, of: fn(&Tally) -> Option<f64>| Paired {
+            resampled: pairs(measured, base)
+                .map(|(a, b)| Some(of(a)? - of(b)?).filter(|_| a.has_classes_of(&base.whole)))
+                .collect(),
+            ..difference(measured, of)
+        };
+        let bootstrap = &clips[0].bootstrap;
         let differences = names.iter().zip(&measured).skip(1).map(|(name, measured)| {
-            let (uar, share_better) = difference(measured, &Tally::uar);
+            let uar = over_classes(measured, Tally::uar);
+            let ece = difference(measured, Tally::ece);
             Difference {
                 name: name.clone(),
                 less: names[0].clone(),
-                uar,
-                accuracy: difference(measured, &Tally::accuracy).0,
-                macro_f1: difference(measured, &Tally::macro_f1).0,
-                ece: difference(measured, &Tally::ece).0,
-                share_better,
+                share_better: uar.share_better(),
+                uar: uar.figure(bootstrap),
+                accuracy: difference(measured, Tally::accuracy).figure(bootstrap),
+                macro_f1: over_classes(measured, Tally::macro_f1).figure(bootstrap),
+                ece: bootstrap.figure_less_bias(ece.value, -1.0, ece.resampled),
             }
         });
         Ok(Comparison {
@@ -125,6 +129,33 @@ impl Comparison {
             differences: differences.collect(),
             systems: systems.collect(),
         })
+    }
+}
+
+/// The same resample of the same speakers, answered by both.
+fn pairs<'a>(
+    measured: &'a Measured<'_>,
+    base: &'a Measured<'_>,
+) -> impl Iterator<Item = (&'a Tally, &'a Tally)> {
+    measured.resampled.iter().zip(&base.resampled)
+}
+
+/// A difference on the clips as they are, and on each resample.
+struct Paired {
+    value: f64,
+    resampled: Vec<Option<f64>>,
+}
+
+impl Paired {
+    fn figure(self, bootstrap: &Bootstrap) -> Figure {
+        bootstrap.figure(self.value, self.resampled)
+    }
+
+    /// The share of the resamples in which it is above 0; `None` without any.
+    fn share_better(&self) -> Option<f64> {
+        let n = self.resampled.iter().flatten().count();
+        let n_better = self.resampled.iter().flatten().filter(|difference| **difference > 0.0).count();
+        (n > 0).then(|| n_better as f64 / n as f64)
     }
 }
 

@@ -30,7 +30,8 @@ pub struct Crowd {
     pub agreement: Figure,
     /// The share of clips on which one listener says what the system says.
     pub listener_agreement: Figure,
-    /// The system's accuracy on clips in which most listeners heard the intended emotion.
+    /// The system's accuracy on clips in which most listeners heard the intended emotion; where it ties with others, the clip
+    /// counts in part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_where_heard: Option<Figure>,
     /// Its accuracy on the others.
@@ -87,8 +88,13 @@ pub(super) fn crowd(clips: &Clips<'_>, votes: &BTreeMap<String, Votes>) -> Optio
             agreement.entry(speaker).or_default().confusion[winner.index()][answer] += part;
         }
         system.entry(speaker).or_default().confusion[truth][answer] += 1.0;
-        let side = if winners.contains(&answered.truth) { &mut heard } else { &mut not };
-        side.entry(speaker).or_default().confusion[truth][answer] += 1.0;
+        // Of a tie that the intended emotion has a part in, that part was heard.
+        let was_heard = if winners.contains(&answered.truth) { part } else { 0.0 };
+        for (side, share) in [(&mut heard, was_heard), (&mut not, 1.0 - was_heard)] {
+            if share > 0.0 {
+                side.entry(speaker).or_default().confusion[truth][answer] += share;
+            }
+        }
         divergence += jensen_shannon(&answered.probabilities, &shares.map(f64::from));
         if let Some(sex) = sex_of(answered) {
             by_sex.entry(sex).or_default().insert(speaker);
@@ -102,7 +108,7 @@ pub(super) fn crowd(clips: &Clips<'_>, votes: &BTreeMap<String, Votes>) -> Optio
     }
     let judge = |tallies: Tallies| {
         let measured = clips.measured_from(tallies);
-        Judge { uar: measured.certain(Tally::uar), accuracy: measured.certain(Tally::accuracy) }
+        Judge { uar: measured.mean_over_classes(Tally::uar), accuracy: measured.certain(Tally::accuracy) }
     };
     let part = |tallies: &Tallies, speakers: &BTreeSet<usize>| {
         judge(

@@ -9,6 +9,7 @@ use super::{Clips, Measured, Tallies, page};
 use crate::corpus::{Level, Sex, facts};
 use crate::metrics::{Figure, Tally};
 use crate::predictions::Answered;
+use crate::training_set::N_CLASSES;
 
 /// The most groups of which figures are computed: enough for every sentence of the corpora that are read by name and for
 /// one fold for each speaker. Nobody reads a longer table, and each group costs the bootstrap some milliseconds.
@@ -46,7 +47,7 @@ pub struct Group {
     pub uar: Figure,
     /// Share of clips that are right.
     pub accuracy: Figure,
-    /// Over the classes that are truth or answer.
+    /// Likewise.
     pub macro_f1: Figure,
 }
 
@@ -142,9 +143,9 @@ fn group(name: String, measured: &Measured<'_>) -> Group {
         n: whole.n() as usize,
         n_speakers: measured.speakers.len(),
         n_classes: (0..whole.confusion.len()).filter(|&class| whole.n_of(class) > 0.0).count(),
-        uar: measured.certain(Tally::uar),
+        uar: measured.mean_over_classes(Tally::uar),
         accuracy: measured.certain(Tally::accuracy),
-        macro_f1: measured.certain(Tally::macro_f1_of_truths),
+        macro_f1: measured.mean_over_classes(Tally::macro_f1_of_truths),
     }
 }
 
@@ -153,8 +154,11 @@ fn gap((first, a): (&str, &Measured<'_>), (second, b): (&str, &Measured<'_>)) ->
     let has_two = |of: &Measured<'_>, other: &Tally| of.has_two(|tally| tally.uar_less(other).is_some());
     let uar = match has_two(a, &b.whole) && has_two(b, &a.whole) {
         true => {
+            let both = |class: usize| a.whole.n_of(class) > 0.0 && b.whole.n_of(class) > 0.0;
+            let has_all = |tally: &Tally| (0..N_CLASSES).all(|c| !both(c) || tally.n_of(c) > 0.0);
             let resampled = a.resampled.iter().zip(&b.resampled);
-            a.bootstrap.figure(value, resampled.map(|(a, b)| a.uar_less(b)))
+            let comparable = resampled.filter(|(a, b)| has_all(a) && has_all(b));
+            a.bootstrap.figure(value, comparable.map(|(a, b)| a.uar_less(b)))
         }
         false => Figure::alone(value),
     };

@@ -240,10 +240,10 @@ impl Report {
         Ok(Report {
             n: answers.len(),
             n_speakers: clips.speakers.len(),
-            uar: everybody.certain(Tally::uar),
+            uar: everybody.mean_over_classes(Tally::uar),
             accuracy: everybody.certain(Tally::accuracy),
-            macro_f1: everybody.certain(Tally::macro_f1),
-            ece: everybody.certain(Tally::ece),
+            macro_f1: everybody.mean_over_classes(Tally::macro_f1),
+            ece: everybody.ece(),
             ece_if_calibrated: calibrated::ece_if_calibrated(answers),
             brier: everybody.certain(Tally::brier),
             log_loss: everybody.certain(Tally::log_loss),
@@ -336,6 +336,25 @@ impl Measured<'_> {
     /// A figure that every set of clips has.
     fn certain(&self, of: impl Fn(&Tally) -> Option<f64>) -> Figure {
         self.figure(of).unwrap_or(Figure::alone(0.0))
+    }
+
+    /// The same of a mean over classes: resamples that lack a class have no say.
+    fn mean_over_classes(&self, of: impl Fn(&Tally) -> Option<f64>) -> Figure {
+        let value = of(&self.whole).unwrap_or_default();
+        if !self.has_two(|tally| of(tally).is_some()) {
+            return Figure::alone(value);
+        }
+        let comparable = self.resampled.iter().filter(|tally| tally.has_classes_of(&self.whole));
+        self.bootstrap.figure(value, comparable.map(of))
+    }
+
+    /// The expected calibration error, whose percentiles are without what resampling adds to it.
+    fn ece(&self) -> Figure {
+        let value = self.whole.ece().unwrap_or_default();
+        match self.speakers.len() {
+            0 | 1 => Figure::alone(value),
+            _ => self.bootstrap.figure_less_bias(value, 0.0, self.resampled.iter().map(Tally::ece)),
+        }
     }
 
     /// Whether there are two speakers with such a tally, or more.

@@ -68,7 +68,6 @@ pub(super) fn certain(clips: &Clips<'_>, threshold: f32) -> Certain {
 
 /// The curve, and the mean over all clips of the accuracy of the answers at least as confident.
 pub(super) fn coverage(clips: &Clips<'_>) -> (Vec<CoveragePoint>, f64) {
-    // Of equally confident answers the one whose clip comes first.
     let mut order: Vec<(f64, usize, bool)> = clips
         .answers
         .iter()
@@ -91,31 +90,41 @@ pub(super) fn coverage(clips: &Clips<'_>) -> (Vec<CoveragePoint>, f64) {
             clips.bootstrap.figure(whole[point].unwrap_or_default(), resampled.iter().map(|c| c[point]));
         CoveragePoint { coverage, accuracy, confidence: order[last].0 }
     });
-    let mut n_right = 0.0;
-    let area: f64 = (1..)
-        .zip(&order)
-        .map(|(n, (_, _, right))| {
-            n_right += f64::from(u8::from(*right));
-            n_right / f64::from(n)
-        })
-        .sum();
+    // Of equally confident answers each is as likely to be among those that are kept.
+    let (mut n, mut n_right, mut area) = (0.0, 0.0, 0.0);
+    for alike in order.chunk_by(|a, b| a.0 == b.0) {
+        let right = alike.iter().filter(|(_, _, is_right)| *is_right).count() as f64 / alike.len() as f64;
+        for _ in alike {
+            n += 1.0;
+            n_right += right;
+            area += n_right / n;
+        }
+    }
     (points.collect(), area / order.len().max(1) as f64)
 }
 
-/// The accuracy at each share of the clips, which count as often as `times` says of their speaker.
+/// The accuracy at each share of the clips, which count as often as `times` says of their speaker. Of equally confident answers
+/// the share ends in, the same part of those that are right and of those that are not counts.
 fn curve(order: &[(f64, usize, bool)], times: impl Fn(usize) -> f64) -> [Option<f64>; N_POINTS] {
     let total: f64 = order.iter().map(|&(_, speaker, _)| times(speaker)).sum();
     let mut curve = [None; N_POINTS];
-    let (mut seen, mut right, mut point) = (0.0, 0.0, 0);
-    for &(_, speaker, is_right) in order {
-        let n = times(speaker);
-        seen += n;
-        right += n * f64::from(u8::from(is_right));
-        // A point is reached with the clip that makes its share full.
-        while point < N_POINTS && seen >= total * (point + 1) as f64 / N_POINTS as f64 - 1e-9 && seen > 0.0 {
-            curve[point] = Some(right / seen);
+    let (mut seen, mut seen_right, mut point) = (0.0, 0.0, 0);
+    for alike in order.chunk_by(|a, b| a.0 == b.0) {
+        let of = |right_only: bool| -> f64 {
+            let counted = alike.iter().filter(|(_, _, is_right)| *is_right || !right_only);
+            counted.map(|&(_, speaker, _)| times(speaker)).sum()
+        };
+        let (n, right) = (of(false), of(true));
+        while point < N_POINTS && n > 0.0 {
+            let wanted = total * (point + 1) as f64 / N_POINTS as f64;
+            if wanted > seen + n {
+                break;
+            }
+            curve[point] = Some((seen_right + (wanted - seen) / n * right) / wanted);
             point += 1;
         }
+        seen += n;
+        seen_right += right;
     }
     curve
 }

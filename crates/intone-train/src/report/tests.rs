@@ -169,6 +169,66 @@ fn what_one_speaker_alone_has_a_part_in_has_no_interval() {
 }
 
 #[test]
+fn a_resample_that_lacks_a_class_has_no_say_in_a_mean_over_classes() {
+    // One of ten speakers alone has sad clips, which are all wrong; everything else is right.
+    let mut rare = answers(10, 12, 1);
+    rare.retain(|answered| answered.truth != Emotion::Sad || answered.speaker == "a/000");
+    for answered in &mut rare {
+        let answer = if answered.truth == Emotion::Sad { 0 } else { answered.truth.index() };
+        answered.probabilities = std::array::from_fn(|class| f64::from(u8::from(class == answer)));
+    }
+    let report = Report::new(&input(rare.clone()), false).unwrap();
+    let five_of_six = 5.0 / 6.0;
+    for figure in [report.uar, report.groups[0].groups[0].uar] {
+        assert_eq!((figure.value, figure.low, figure.high), (five_of_six, five_of_six, five_of_six));
+    }
+    assert!(report.macro_f1.high < 0.9, "{:?}", report.macro_f1);
+    // Against a system that is right everywhere: the whole difference is that class.
+    let mut right = rare.clone();
+    for answered in &mut right {
+        let truth = answered.truth.index();
+        answered.probabilities = std::array::from_fn(|class| f64::from(u8::from(class == truth)));
+    }
+    let comparison = Comparison::new(&[input(rare), input(right)], false).unwrap();
+    let difference = comparison.differences[0].uar;
+    for bound in [difference.value, difference.low, difference.high] {
+        assert!((bound - 1.0 / 6.0).abs() < 1e-12, "{difference:?}");
+    }
+    assert_eq!(comparison.differences[0].share_better, Some(1.0));
+}
+
+#[test]
+fn the_interval_of_the_calibration_error_is_without_what_resampling_adds() {
+    // Ten sets of 14 speakers: as often as not the error of many more is above the interval's middle.
+    let n_around = (0..10)
+        .filter(|seed| {
+            let ece = Report::new(&input(answers(14, 30, 7 + seed)), false).unwrap().ece;
+            assert!(0.0 <= ece.low && ece.low <= ece.value && ece.value <= ece.high, "{ece:?}");
+            let many = Report::new(&input(answers(140, 30, 7 + seed)), false).unwrap().ece.value;
+            (ece.low..=ece.high).contains(&many)
+        })
+        .count();
+    assert!(n_around >= 8, "{n_around}");
+}
+
+#[test]
+fn equally_confident_answers_count_alike_whatever_their_clips_are_called() {
+    let report = |right_first: bool| {
+        let mut hard = answers(6, 100, 1);
+        for (number, answered) in hard.iter_mut().enumerate() {
+            let is_right = (number % 100 < 50) == right_first;
+            let answer = (answered.truth.index() + usize::from(!is_right)) % N_CLASSES;
+            answered.probabilities = std::array::from_fn(|class| f64::from(u8::from(class == answer)));
+        }
+        Report::new(&input(hard), false).unwrap()
+    };
+    for report in [report(true), report(false)] {
+        assert!(report.coverage.iter().all(|point| (point.accuracy.value - 0.5).abs() < 1e-12));
+        assert!((report.coverage_mean - 0.5).abs() < 1e-12, "{}", report.coverage_mean);
+    }
+}
+
+#[test]
 fn the_sentence_on_a_gap_says_what_the_interval_says() {
     let nan = f64::NAN;
     for (value, low, high, expected) in [
