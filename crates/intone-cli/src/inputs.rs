@@ -11,10 +11,10 @@ use intone::audio::AudioStream;
 
 /// The endings of audio files that a folder is searched for, lower case. Some are of formats that cannot be
 /// decoded: better an error than a recording that is passed over in silence.
-const AUDIO_ENDINGS: [&str; 35] = [
-    "3g2", "3ga", "3gp", "aac", "adts", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "flac", "m4a",
-    "m4b", "m4r", "m4v", "mka", "mkv", "mov", "mp1", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "opus",
-    "snd", "wav", "wave", "weba", "webm", "wma", "wv",
+const AUDIO_ENDINGS: [&str; 42] = [
+    "3g2", "3ga", "3gp", "aac", "ac3", "adts", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "dts",
+    "eac3", "flac", "m4a", "m4b", "m4r", "m4v", "mka", "mkv", "mov", "mp1", "mp2", "mp3", "mp4", "mpc",
+    "mpga", "oga", "ogg", "opus", "snd", "spx", "tta", "w64", "wav", "wave", "weba", "webm", "wma", "wv",
 ];
 
 /// The most that is read from a pipe. Longer WAV files do not exist: they hold their size in 32 bits.

@@ -83,7 +83,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut audio = match inputs::one(&args.path).open() {
         Ok(audio) => audio,
-        Err(error) => return failed(&error),
+        Err(error) => {
+            // Who reads tables and objects gets an empty one.
+            if matches!(args.format, Format::Json | Format::Csv) {
+                report.begin(&mut out)?;
+                report.end(&mut out)?;
+                out.flush()?;
+            }
+            return failed(&error);
+        }
     };
     let mut stream = recognizer.stream_of(audio.sample_rate(), args.window.window())?;
     report.begin(&mut out)?;

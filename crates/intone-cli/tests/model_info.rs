@@ -112,6 +112,17 @@ fn whispers_encoder_is_imported() {
     let output = place.intone().args(args).output().unwrap();
     assert_eq!(code(&output), 2);
     assert!(stderr(&output).contains("cut.safetensors: ") && !place.path("never.safetensors").exists());
+
+    // Nothing of the file that it would have been written through.
+    std::fs::create_dir(place.path("folder")).unwrap();
+    for (out, expected) in [
+        ("nowhere/x.safetensors", "nowhere/x.safetensors: there is no folder nowhere\n"),
+        ("folder", "folder: expected the name of a file, got a folder\n"),
+    ] {
+        let args = ["model", "import", "whisper", "model.safetensors", "--out", out];
+        let output = place.intone().args(args).output().unwrap();
+        assert!(code(&output) == 2 && stderr(&output).ends_with(expected), "{}", stderr(&output));
+    }
 }
 
 fn published_cut() -> Vec<u8> {

@@ -154,6 +154,19 @@ fn what_cannot_be_done_is_said() {
 }
 
 #[test]
+fn where_there_is_no_recording_tables_and_lists_are_empty() {
+    let place = place();
+    for (format, starts, lines) in [("json", "[", 2), ("csv", "start_s,end_s,label,", 1), ("jsonl", "", 0)] {
+        let out = stdout(&timeline(&place, &["missing.wav", "--format", format]));
+        assert!(out.starts_with(starts) && out.trim_end().lines().count() == lines, "{format}: {out}");
+        assert!(
+            format != "json"
+                || serde_json::from_str::<serde_json::Value>(&out).unwrap() == serde_json::json!([])
+        );
+    }
+}
+
+#[test]
 fn standard_input_is_read_and_a_reader_that_goes_away_is_no_error() {
     let place = place();
     let mut command = place.intone();

@@ -204,14 +204,30 @@ impl Report {
     }
 }
 
-/// A path as it stands in a row: bytes that are no UTF-8 as `\xff`, so that each recording has a row of its own.
+/// A path as it stands in a row: bytes that are no UTF-8 as `\xff`, and in such a path, or one that looks like one, `\` as `\\`. So
+/// each recording has a row of its own.
 pub(super) fn in_row(path: &Path) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !looks_escaped(bytes)
+    {
+        return text.to_owned();
+    }
     let mut text = String::new();
-    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\\', "\\\\"));
         text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
     text
+}
+
+/// Whether there is a `\x80` to `\xff`, in letters.
+fn looks_escaped(bytes: &[u8]) -> bool {
+    let is_high = |digit: u8| matches!(digit, b'8' | b'9' | b'a'..=b'f');
+    let is_escape = |four: &[u8]| {
+        four.starts_with(b"\\x") && is_high(four[2]) && matches!(four[3], b'0'..=b'9' | b'a'..=b'f')
+    };
+    bytes.windows(4).any(is_escape)
 }
 
 /// A path as people read it.
@@ -293,6 +309,25 @@ mod tests {
             ("calls/quiet.wav", silence),
             ("bad\x1b[31m.wav", Outcome::Error("no \"audio\",\nsorry".into())),
         ]
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_two_paths_have_the_same_row() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let row = |name: &[u8]| in_row(Path::new(OsStr::from_bytes(name)));
+        for (name, expected) in [
+            (&b"a/b.wav"[..], "a/b.wav"),
+            (b"a\\b.wav", "a\\b.wav"),
+            (b"\\x64.wav", "\\x64.wav"),
+            (b"\xff.wav", "\\xff.wav"),
+            (b"\\xff.wav", "\\\\xff.wav"),
+            (b"\\\xff.wav", "\\\\\\xff.wav"),
+            (b"\\\\xff.wav", "\\\\\\\\xff.wav"),
+        ] {
+            assert_eq!(row(name), expected);
+        }
     }
 
     fn written(format: Format, top: Option<usize>, outcomes: &[(&str, Outcome)]) -> String {

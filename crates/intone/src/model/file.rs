@@ -13,7 +13,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -645,6 +645,13 @@ pub fn write_atomically<E: From<std::io::Error>>(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
+    let refuse = |kind, what: String| Err(std::io::Error::new(kind, what).into());
+    if !folder.is_dir() {
+        return refuse(ErrorKind::NotFound, format!("there is no folder {}", folder.display()));
+    }
+    if path.is_dir() {
+        return refuse(ErrorKind::IsADirectory, "expected the name of a file, got a folder".to_owned());
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".unfinished-");
     #[cfg(unix)]
@@ -653,7 +660,8 @@ pub fn write_atomically<E: From<std::io::Error>>(
         // As any other new file (the umask applies), not private as temporary files are.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(folder)?;
+    // The message would name the file beside it.
+    let mut file = builder.tempfile_in(folder).map_err(|error| std::io::Error::from(error.kind()))?;
     write(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(std::io::Error::from)?;
