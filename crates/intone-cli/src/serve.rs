@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use intone_server::{App, Limits, Options, serve};
+use intone_server::{App, Limits, Options, Origin, serve};
 use tokio::net::TcpListener;
 
 use crate::progress::is_quiet;
@@ -36,17 +36,17 @@ pub(crate) struct Args {
 
     /// Let web pages of this origin use the API, e.g. https://example.org
     #[arg(long, value_name = "ORIGIN")]
-    allow_origin: Vec<String>,
+    allow_origin: Vec<Origin>,
 
-    /// Let web pages of this origin show the page in a frame
+    /// Let web pages of this origin show the page in a frame, e.g. https://example.org
     #[arg(long, value_name = "ORIGIN")]
-    embed_in: Vec<String>,
+    embed_in: Vec<Origin>,
 
     #[command(flatten)]
     limits: LimitArgs,
 }
 
-/// One option for each limit.
+/// One option for each limit. The defaults that they name are compared with those of [`Limits`] by a test.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
@@ -70,7 +70,7 @@ struct LimitArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     max_per_client: Option<u16>,
 
-    /// Time for an answer, seconds [default: 60]
+    /// Time for an answer, seconds [default: 600]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     max_time: Option<u32>,
 

@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, babble, code, stderr, wav};
+use common::{Place, babble, code, stderr, stdout, wav};
+use intone_server::Limits;
 use serde_json::Value;
 
 struct Service {
@@ -97,6 +98,33 @@ fn options_reach_the_service() {
 }
 
 #[test]
+fn help_and_manual_page_have_the_limits_that_hold() {
+    let place = Place::new();
+    let help = stdout(&place.intone().args(["serve", "--help"]).output().unwrap());
+    place.intone().args(["man", "--out", "man1"]).output().unwrap();
+    let page = std::fs::read_to_string(place.path("man1/intone-serve.1")).unwrap().replace('\\', "");
+    let limits = Limits::default();
+    for (option, default) in [
+        ("--max-body-mb", (limits.body_bytes / 1_000_000).to_string()),
+        ("--max-duration", limits.duration_s.to_string()),
+        ("--workers", "one per processor".to_owned()),
+        ("--queue", limits.queue.to_string()),
+        ("--max-per-client", limits.per_client.to_string()),
+        ("--max-time", limits.request.as_secs().to_string()),
+        ("--max-idle", limits.idle.as_secs().to_string()),
+        ("--max-streams", limits.streams.to_string()),
+        ("--max-connections", limits.connections.to_string()),
+    ] {
+        for text in [&help, &page] {
+            // After the list of all options, and up to the next one.
+            let about = text.rsplit(option).next().and_then(|rest| rest.split("--").next());
+            let says = format!("[default: {default}]");
+            assert!(about.is_some_and(|about| about.contains(&says)), "{option} {says} in {text}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_served_ends_with_2() {
     let place = Place::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -107,6 +135,10 @@ fn what_cannot_be_served_ends_with_2() {
         (&["--host", "nowhere"], "--host"),
         (&["--workers", "0"], "--workers"),
         (&["--token", ""], "it is empty"),
+        (&["--allow-origin", "example.org"], "expected scheme://host"),
+        (&["--allow-origin", "https://example.org/page"], "expected scheme://host"),
+        (&["--embed-in", "*"], "expected scheme://host"),
+        (&["--embed-in", "https://a.example\nX-Header: 1"], "expected scheme://host"),
     ] {
         let mut command = place.intone();
         let output = command.arg("serve").args(args).output().unwrap();

@@ -262,6 +262,48 @@ test("a service with a token asks for it", async () => {
   await locked.stop();
 });
 
+test("the page says whose voices its results are of", async () => {
+  const page = await open();
+  /** Title and text of the results, where the model file has these scores; without any, its own. */
+  const shown = async (scores) => {
+    await page.unroute("**/v1/model");
+    await page.route("**/v1/model", async (route) => {
+      const response = await route.fetch();
+      const model = await response.json();
+      if (scores) model.provenance.scores = scores;
+      await route.fulfill({ response, json: model });
+    });
+    await page.reload();
+    await page.locator("#about dl").waitFor();
+    const rows = await page.locator("#about dt").evaluateAll((titles) => titles.map((dt) => [dt.textContent, dt.nextElementSibling.textContent]));
+    return rows[rows.findIndex(([title]) => title === "By chance") - 1];
+  };
+  const test = { test_accuracy: 0.712, test_uar: 0.705, test_uar_low: 0.684, test_uar_high: 0.731, test_clips: 1234, test_speakers: 20 };
+  const folds = { folds_accuracy: 0.756, folds_accuracy_low: 0.736, folds_accuracy_high: 0.778, folds_clips: 5929, folds_speakers: 80 };
+  const validation = { validation_accuracy: 0.92, validation_clips: 88, validation_speakers: 1 };
+  assert.deepEqual(await shown({ ...validation, ...folds, ...test }), [
+    "On unseen voices",
+    "accuracy 71 %, mean recall of the emotions 71 % (95 % interval 68 to 73 %); 1,234 clips of 20 speakers",
+  ]);
+  assert.deepEqual(await shown({ ...validation, ...folds }), [
+    "On unseen voices",
+    "accuracy 76 % (95 % interval 74 to 78 %); 5,929 clips of 80 speakers; the answers are of models of the same recipe, trained without these voices",
+  ]);
+  assert.deepEqual(await shown(validation), [
+    "On validation voices",
+    "accuracy 92 %; 88 clips of 1 speaker; training was steered by these voices, which flatters",
+  ]);
+  assert.deepEqual(await shown({}), ["Results", "the model file says nothing about them"]);
+
+  const { provenance } = await (await fetch(`${service.address}/v1/model`)).json();
+  const side = ["test", "folds", "validation"].find((name) => `${name}_accuracy` in provenance.scores);
+  const [title, text] = await shown(null);
+  assert.equal(title === "On unseen voices", side !== "validation", `${title}, where the model has ${side}`);
+  assert.ok(text.startsWith(`accuracy ${(100 * provenance.scores[`${side}_accuracy`]).toFixed(0)} %`), text);
+  assert.ok(text.includes(`; ${provenance.scores[`${side}_clips`].toLocaleString("en")} clips of `), text);
+  await close(page);
+});
+
 test("each state is legible, at each width, in both themes, and for assistive technology", async () => {
   if (SHOTS) mkdirSync(SHOTS, { recursive: true });
   const refused = join(files.folder, "notes.txt");

@@ -15,6 +15,7 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::body;
 use crate::error::{Code, Failure};
+use crate::origin::Origin;
 use crate::state::Service;
 
 /// The one path whose token may also come in its first message: browsers cannot set headers of a WebSocket.
@@ -87,11 +88,14 @@ pub(crate) fn unauthorized() -> Failure {
     Failure::new(Code::Unauthorized, "expected `Authorization: Bearer` with the token of this service")
 }
 
-/// Whether a request has the token, where one is wanted.
+/// Whether a request has the token, where one is wanted. The scheme's name may be in any case (RFC 9110, 11.1 and 11.4).
 pub(crate) fn is_authorized(headers: &HeaderMap, token: Option<&str>) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     token.is_none_or(|token| {
-        given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|x| same(x, token))
+        let credentials = given.and_then(|value| value.split_once(' '));
+        credentials.is_some_and(|(scheme, given)| {
+            scheme.eq_ignore_ascii_case("Bearer") && same(given.trim_start_matches(' '), token)
+        })
     })
 }
 
@@ -103,7 +107,7 @@ pub(crate) fn same(given: &str, token: &str) -> bool {
 }
 
 /// The origin of the page that asks, if it is another one than this service's and may ask.
-fn foreign_origin(headers: &HeaderMap, allowed: &[String]) -> Result<Option<HeaderValue>, Failure> {
+fn foreign_origin(headers: &HeaderMap, allowed: &[Origin]) -> Result<Option<HeaderValue>, Failure> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
     let text = origin.to_str().unwrap_or_default();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -111,7 +115,7 @@ fn foreign_origin(headers: &HeaderMap, allowed: &[String]) -> Result<Option<Head
     if authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host)) {
         return Ok(None);
     }
-    if allowed.iter().any(|allowed| allowed == text) {
+    if allowed.iter().any(|allowed| allowed.as_str() == text) {
         return Ok(Some(origin.clone()));
     }
     Err(Failure::new(Code::ForbiddenOrigin, "pages of other origins may not use this service"))
@@ -129,7 +133,7 @@ fn preflight() -> Response {
 /// Adds what browsers are told about every answer.
 pub(crate) async fn headers(State(app): State<Service>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let embed_in = &app.options.embed_in;
+    let embed_in: Vec<&str> = app.options.embed_in.iter().map(Origin::as_str).collect();
     let ancestors = if embed_in.is_empty() { "'none'".to_owned() } else { embed_in.join(" ") };
     // Everything from this service and nothing from elsewhere; `blob:` are recordings of the page itself.
     let policy = format!(
@@ -218,7 +222,8 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
             headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-            foreign_origin(&headers, &["https://friend.example".to_owned()]).map(|foreign| foreign.is_some())
+            foreign_origin(&headers, &["https://friend.example".parse().unwrap()])
+                .map(|foreign| foreign.is_some())
         };
         assert_eq!(check("http://127.0.0.1:7860", "127.0.0.1:7860"), Ok(false));
         assert_eq!(check("https://Intone.example", "intone.example"), Ok(false));

@@ -151,12 +151,12 @@ pub(crate) fn check_window(app: &Service, window: intone::Window) -> Result<into
     fits.map(|_| window).map_err(|error| Failure::new(Code::BadParameter, error.to_string()))
 }
 
-async fn refuse(app: &Service, request: Request, failure: Failure) -> Result<Response, Failure> {
+pub(crate) async fn refuse(app: &Service, request: Request, failure: Failure) -> Result<Response, Failure> {
     body::discard(app, request.into_body()).await;
     Err(failure)
 }
 
-fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Failure> {
+pub(crate) fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Failure> {
     match query {
         Ok(Query(query)) => Ok(query),
         Err(rejection) => Err(Failure::new(Code::BadParameter, rejection.body_text())),

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `POST /v1/recognize` | a recording in, its emotion out |
 //! | `POST /v1/timeline` | the emotions over the course of a recording |
-//! | `POST /v1/log-mel` | a recording as the network sees it, PNG |
+//! | `POST /v1/log-mel` | the log-mel spectrogram of a recording, PNG |
 //! | `GET /v1/stream` | WebSocket: 16-bit samples in, readings out while they come |
 //! | `GET /v1/model` | what the model says about itself |
 //! | `GET /healthz`, `/metrics`, `/openapi.json` | for those who run it |
@@ -28,6 +28,7 @@ mod metrics;
 mod model;
 mod openapi;
 mod options;
+mod origin;
 mod pool;
 mod serve;
 mod state;
@@ -35,6 +36,7 @@ mod types;
 
 pub use error::Code;
 pub use options::{Limits, Options};
+pub use origin::{NoOrigin, Origin};
 pub use serve::serve;
 pub use state::App;
 pub use types::{Answer, Message, ReadingAnswer, TimelineAnswer};

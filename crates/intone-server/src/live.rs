@@ -1,9 +1,10 @@
 //! Audio that comes while it is spoken: a WebSocket.
 //!
 //! The client says hello as JSON text, `{"sample_rate": 48000}`, and gets [`Message::Ready`]. It then sends binary messages of
-//! any size, 16-bit little-endian samples, mono, and gets a [`Message::Reading`] for each hop. The text `end` ends the
+//! at most 1 MiB, 16-bit little-endian samples, mono, and gets a [`Message::Reading`] for each hop. The text `end` ends the
 //! audio: the last readings follow, and [`Message::End`].
 
+use std::error::Error;
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
@@ -14,28 +15,25 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, body::Bytes};
 use intone::{Reading, SampleRate};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::CapacityError;
 
 use crate::access::{self, Visit};
-use crate::audio::check_window;
+use crate::audio::{check_window, parameters};
 use crate::error::{Code, ErrorAnswer, Failure};
 use crate::state::Service;
-use crate::types::{Hello, Message, ReadingAnswer, WindowQuery, milliseconds};
+use crate::types::{Hello, Message, NoQuery, ReadingAnswer, WindowQuery, milliseconds};
 
 /// The largest message of a client, bytes: ten seconds at 48 kHz. Longer audio comes in several.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
-/// A stream has no parameters in its address: they are in its hello.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NoQuery {}
-
 /// Recognise audio while it is spoken: a WebSocket.
 ///
 /// First a text from the client, a `Hello`: `{"sample_rate": 48000, "window": 3, "hop": 0.5}`; the service answers with a
-/// message of the type `ready`. Then binary messages of any size, 16-bit little-endian samples, mono; the service answers
+/// message of the type `ready`. Then binary messages of at most 1 MiB, 16-bit little-endian samples, mono; the service answers
 /// with a `reading` for each hop. The text `end` ends the audio: the last readings follow, and `end`. An error is the same
 /// object as elsewhere, and the end of the stream.
 #[utoipa::path(
@@ -54,7 +52,8 @@ pub(crate) async fn stream(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let bad = |message: String| Failure::new(Code::BadRequest, message);
-    query.map_err(|rejection| Failure::new(Code::BadParameter, rejection.body_text()))?;
+    // Its parameters are in its hello.
+    parameters(query)?;
     let upgrade =
         upgrade.map_err(|rejection| bad(format!("expected a WebSocket: {}", rejection.body_text())))?;
     if *app.stopping.borrow() {
@@ -198,6 +197,17 @@ fn hello(text: &str) -> Result<Hello, Failure> {
     })
 }
 
+/// Too large a message, or what is no WebSocket any more.
+fn unreadable(error: &axum::Error) -> Failure {
+    match error.source().and_then(|cause| cause.downcast_ref()) {
+        Some(tungstenite::Error::Capacity(CapacityError::MessageTooLong { max_size, .. })) => {
+            let message = format!("expected messages of at most {max_size} bytes, got a longer one");
+            Failure::new(Code::BodyTooLarge, message)
+        }
+        _ => Failure::new(Code::BadRequest, error.to_string()),
+    }
+}
+
 fn stopping() -> Failure {
     Failure::new(Code::Stopping, "the service is being stopped")
 }
@@ -249,10 +259,7 @@ impl Line {
                     return Err(Farewell::Gone);
                 }
                 Ok(None) => return Err(Farewell::Gone),
-                // Too large a message, or what is no WebSocket any more.
-                Ok(Some(Err(error))) => {
-                    return Err(Failure::new(Code::BadRequest, error.to_string()).into());
-                }
+                Ok(Some(Err(error))) => return Err(unreadable(&error).into()),
             }
         }
     }

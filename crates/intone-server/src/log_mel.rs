@@ -1,26 +1,29 @@
-//! A recording as the network sees it, as a picture.
+//! The log-mel spectrogram of a recording, as a picture.
 
 use std::io;
 
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use intone::audio::Resampler;
 use intone::features::{Extractor, Frames, FrontEnd};
 use intone::{AudioStream, SampleRate};
 
-use crate::audio::on_upload;
+use crate::audio::{on_upload, parameters, refuse};
 use crate::error::{Code, ErrorAnswer, Failure};
 use crate::pool::Wanted;
 use crate::state::Service;
+use crate::types::NoQuery;
 
 /// The widest picture, pixels; a longer recording has several frames in a column.
 const MAX_COLUMNS: usize = 2_048;
 
 /// The log-mel picture of a recording.
 ///
-/// Grey, one row for each mel band with the lowest at the bottom, one column for each frame or, in long recordings, for
-/// several: their maximum. White is the recording's peak, black `top_db` below it or less.
+/// The whole of it, silent ends too. Grey, one row for each mel band with the lowest at the bottom, one column for each frame
+/// or, where there are more than 2,048, for several: their maximum. White is the recording's peak, black `top_db` below it
+/// or less.
 #[utoipa::path(
     post, path = "/v1/log-mel", tag = "recordings",
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "the recording"),
@@ -30,7 +33,14 @@ const MAX_COLUMNS: usize = 2_048;
         (status = 503, description = "too much to do, or it took too long", body = ErrorAnswer),
     )
 )]
-pub(crate) async fn log_mel(State(app): State<Service>, request: Request) -> Result<Response, Failure> {
+pub(crate) async fn log_mel(
+    State(app): State<Service>,
+    query: Result<Query<NoQuery>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
+    if let Err(failure) = parameters(query) {
+        return refuse(&app, request, failure).await;
+    }
     let png = on_upload(&app, request, |app, stream, wanted| {
         let front_end = &app.recognizer.meta().front_end;
         let limit_s = app.options.limits.duration_s;

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use intone::{SampleRate, Window};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::ErrorAnswer;
+use crate::audio::parameters;
+use crate::error::{ErrorAnswer, Failure};
 use crate::state::Service;
+use crate::types::NoQuery;
 
 /// The model, as its file describes it, and what the service takes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,7 +51,8 @@ struct ProvenanceAnswer {
     created: String,
     /// The evaluation protocol, by name.
     protocol: String,
-    /// Results, by name (`test_uar`, `validation_accuracy`), as fractions of 1; nothing where the file has none.
+    /// Results, by name: fractions of 1 (`test_uar`, `folds_accuracy`), and how many clips and speakers they are of
+    /// (`test_clips`, `test_speakers`); nothing where the file has none.
     scores: BTreeMap<String, f64>,
     /// The corpora that it was trained on.
     corpora: Vec<CorpusAnswer>,
@@ -80,10 +84,15 @@ struct LimitsAnswer {
     get, path = "/v1/model", tag = "service",
     responses(
         (status = 200, description = "the model", body = ModelAnswer),
+        (status = 400, description = "it takes no parameters", body = ErrorAnswer),
         (status = 401, description = "a token is wanted", body = ErrorAnswer),
     )
 )]
-pub(crate) async fn model(State(app): State<Service>) -> Json<ModelAnswer> {
+pub(crate) async fn model(
+    State(app): State<Service>,
+    query: Result<Query<NoQuery>, QueryRejection>,
+) -> Result<Json<ModelAnswer>, Failure> {
+    parameters(query)?;
     let meta = app.recognizer.meta();
     let range = app.recognizer.window_s();
     let default = app.recognizer.stream_of(SampleRate(16_000), Window::default()).ok();
@@ -93,7 +102,7 @@ pub(crate) async fn model(State(app): State<Service>) -> Json<ModelAnswer> {
         clips: corpus.clips,
         licence: corpus.licence.clone(),
     });
-    Json(ModelAnswer {
+    Ok(Json(ModelAnswer {
         labels: meta.labels.clone(),
         architecture: meta.architecture.name(),
         version: env!("CARGO_PKG_VERSION"),
@@ -117,5 +126,5 @@ pub(crate) async fn model(State(app): State<Service>) -> Json<ModelAnswer> {
             body_bytes: app.options.limits.body_bytes,
             duration_s: app.options.limits.duration_s,
         },
-    })
+    }))
 }

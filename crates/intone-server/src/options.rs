@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::origin::Origin;
+
 /// What a service takes on at most. Each limit has an answer of its own when it is passed, see [`Code`](crate::Code).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
@@ -64,10 +66,10 @@ pub struct Options {
     pub limits: Limits,
     /// What a client of the API must know (`Authorization: Bearer TOKEN`). `None`: everybody may use it.
     pub token: Option<String>,
-    /// Web pages of other origins that may use the API, such as `https://example.org`. None by default.
-    pub allow_origins: Vec<String>,
+    /// Web pages of other origins that may use the API. None by default.
+    pub allow_origins: Vec<Origin>,
     /// Origins whose pages may show this page in a frame. None by default.
-    pub embed_in: Vec<String>,
+    pub embed_in: Vec<Origin>,
     /// Whether each request makes a line on standard error, JSON.
     pub log: bool,
 }

@@ -107,6 +107,11 @@ pub struct TimelineAnswer {
     pub warnings: Vec<String>,
 }
 
+/// A request without parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoQuery {}
+
 /// The windows of a timeline, as a request names them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]

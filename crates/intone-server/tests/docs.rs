@@ -6,11 +6,16 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{RATE, RUNTIME, Server, app, babble, wav};
-use intone_server::Options;
+use intone_server::{Limits, Options};
 use serde_json::Value;
 
 /// The address in the document.
 const ADDRESS: &str = "http://127.0.0.1:7860";
+
+fn document() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
+    std::fs::read_to_string(path).expect("a part of the repository")
+}
 
 /// Commands that begin with `curl`, and what stands below each.
 fn examples(document: &str) -> Vec<(String, String)> {
@@ -45,8 +50,7 @@ fn the_documented_commands_answer_as_documented() {
         println!("skipped: curl is not installed");
         return;
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
-    let examples = examples(&std::fs::read_to_string(path).unwrap());
+    let examples = examples(&document());
     assert!(examples.len() >= 6, "{examples:?}");
     let place = tempfile::tempdir().unwrap();
     let speech = [babble(4.0, 150.0), vec![0.0; RATE as usize / 2], babble(3.0, 220.0)].concat();
@@ -67,4 +71,28 @@ fn the_documented_commands_answer_as_documented() {
         }
     }
     assert!(RUNTIME.block_on(server.stop()));
+}
+
+#[test]
+fn the_documented_limits_are_those_that_hold() {
+    let limits = Limits::default();
+    let document = document();
+    for (limit, value) in [
+        ("body", format!("{} MB", limits.body_bytes / 1_000_000)),
+        ("length of a recording", format!("{} h", limits.duration_s / 3_600.0)),
+        ("requests that wait", limits.queue.to_string()),
+        ("bodies in memory, together", format!("{} MB", limits.all_bodies_bytes / 1_000_000)),
+        ("requests of one address at a time", format!("{}; none for this machine's own", limits.per_client)),
+        ("time for a body", format!("{} s", limits.upload.as_secs())),
+        ("time for an answer", format!("{} s", limits.request.as_secs())),
+        ("silence of a client", format!("{} s", limits.idle.as_secs())),
+        ("streams", limits.streams.to_string()),
+        ("length of a stream", format!("{} h", limits.stream_s / 3_600.0)),
+        // What a stream takes is tested where streams are.
+        ("message of a stream", "1 MiB".to_owned()),
+        ("connections", format!("{},{:03}", limits.connections / 1_000, limits.connections % 1_000)),
+    ] {
+        let cells = format!("\n| {limit} | {value} | ");
+        assert!(document.contains(&cells), "expected {cells} in docs/api.md");
+    }
 }

@@ -119,13 +119,16 @@ fn a_token_is_wanted_where_there_is_one() {
             Some("Bearer battery"),
             Some("Bearer "),
             Some("correct horse"),
+            Some("Bearer Correct horse"),
             Some("Basic correct horse"),
         ] {
             let reply = ask(&service, with(wrong)).await;
             assert_eq!((reply.status.as_u16(), reply.code().as_str()), (401, "unauthorized"), "{wrong:?}");
             assert_eq!(reply.headers[header::WWW_AUTHENTICATE], "Bearer");
         }
-        assert_eq!(ask(&service, with(Some("Bearer correct horse"))).await.status, StatusCode::OK);
+        for right in ["Bearer correct horse", "bearer correct horse", "BEARER  correct horse"] {
+            assert_eq!(ask(&service, with(Some(right))).await.status, StatusCode::OK, "{right}");
+        }
         assert_eq!(
             post(&service, "/v1/recognize", wav(&babble(0.5, 150.0))).await.status,
             StatusCode::UNAUTHORIZED
@@ -139,7 +142,10 @@ fn a_token_is_wanted_where_there_is_one() {
 fn pages_of_other_origins_are_kept_out_unless_they_are_friends() {
     RUNTIME.block_on(async {
         let friend = "https://friend.example";
-        let service = app(Options { allow_origins: vec![friend.into()], ..Options::default() });
+        let service = app(Options {
+            allow_origins: vec!["https://Friend.example/".parse().unwrap()],
+            ..Options::default()
+        });
         let from = |method: Method, origin: &str| {
             let request = Request::builder().method(method).uri("/v1/model");
             request

@@ -106,20 +106,25 @@ fn a_timeline_is_that_of_the_library() {
 }
 
 #[test]
-fn the_picture_has_a_column_for_each_frame() {
+fn the_picture_is_of_the_whole_recording_and_not_too_wide() {
     RUNTIME.block_on(async {
-        let reply = post(&service(), "/v1/log-mel", wav(&babble(2.0, 150.0))).await;
-        assert_eq!(
-            (reply.status, &reply.headers[header::CONTENT_TYPE]),
-            (StatusCode::OK, &"image/png".parse().unwrap())
-        );
-        let front_end = &RECOGNIZER.meta().front_end;
-        let picture = png::Decoder::new(std::io::Cursor::new(reply.body)).read_info().unwrap();
-        let n_frames = front_end.frames_of(2 * front_end.sample_rate_hz as usize);
-        assert_eq!(
-            (picture.info().width as usize, picture.info().height as usize),
-            (n_frames, front_end.n_mels)
-        );
+        let silence = vec![0.0; RATE as usize];
+        let long = [silence.clone(), babble(24.0, 150.0), silence].concat();
+        for (samples, duration_s, per_column) in [(babble(2.0, 150.0), 2, 1), (long, 26, 2)] {
+            let reply = post(&service(), "/v1/log-mel", wav(&samples)).await;
+            assert_eq!(
+                (reply.status, &reply.headers[header::CONTENT_TYPE]),
+                (StatusCode::OK, &"image/png".parse().unwrap())
+            );
+            let front_end = &RECOGNIZER.meta().front_end;
+            let picture = png::Decoder::new(std::io::Cursor::new(reply.body)).read_info().unwrap();
+            let n_frames = front_end.frames_of(duration_s * front_end.sample_rate_hz as usize);
+            assert_eq!(
+                (picture.info().width as usize, picture.info().height as usize),
+                (n_frames.div_ceil(per_column), front_end.n_mels),
+                "{duration_s} s"
+            );
+        }
     });
 }
 
@@ -152,6 +157,9 @@ fn what_cannot_be_answered_is_an_error_with_a_code() {
             (Method::POST, "/v1/log-mel", "RIFF....WAVE".into(), 422, "bad_audio"),
             (Method::POST, "/v1/recognize", opus(), 422, "unsupported_codec"),
             (Method::POST, "/v1/recognize?top=3", speech(), 400, "bad_parameter"),
+            (Method::POST, "/v1/log-mel?top=3", speech(), 400, "bad_parameter"),
+            (Method::GET, "/v1/model?top=3", Body::empty(), 400, "bad_parameter"),
+            (Method::GET, "/v1/stream?top=3", Body::empty(), 400, "bad_parameter"),
             (Method::POST, "/v1/timeline?window=99", speech(), 400, "bad_parameter"),
             (Method::POST, "/v1/timeline?window=-1", speech(), 400, "bad_parameter"),
             (Method::POST, "/v1/timeline?window=NaN", speech(), 400, "bad_parameter"),
@@ -200,7 +208,8 @@ fn nothing_of_a_request_is_reflected() {
 #[test]
 fn the_page_is_whole_and_strict() {
     RUNTIME.block_on(async {
-        let service = app(Options { embed_in: vec!["https://host.example".into()], ..Options::default() });
+        let host = "https://host.example".parse().unwrap();
+        let service = app(Options { embed_in: vec![host], ..Options::default() });
         let page = get(&service, "/").await;
         let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
@@ -272,6 +281,8 @@ fn the_description_has_all_routes_and_types() {
         let json = get(&service(), "/openapi.json").await.json();
         let paths: Vec<_> = json["paths"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(paths, ["/v1/log-mel", "/v1/model", "/v1/recognize", "/v1/stream", "/v1/timeline"]);
+        let stream = json["paths"]["/v1/stream"]["get"]["description"].as_str().unwrap();
+        assert!(stream.contains("binary messages of at most 1 MiB"), "{stream}");
         let schemas = &json["components"]["schemas"];
         for name in [
             "Answer",

@@ -142,9 +142,16 @@ id("record-limit").textContent = clock(RECORD_LIMIT_S);
 
 // The model.
 
-/** What the model file says of its results: on the test speakers, else on those by whom the training was steered. */
+/** Whose clips a result is of, by how its names begin in the model file: what is shown is the first that is there. */
+const SIDES = [
+  ["test", "On unseen voices", ""],
+  ["folds", "On unseen voices", "; the answers are of models of the same recipe, trained without these voices"],
+  ["validation", "On validation voices", "; training was steered by these voices, which flatters"],
+];
+
+/** What the model file says of its results: a title, and the figures. */
 function figures(scores) {
-  for (const [side, remark] of [["test", ""], ["validation", "; training was steered by these voices, which flatters"]]) {
+  for (const [side, title, remark] of SIDES) {
     const known = [["accuracy", "accuracy"], ["uar", "mean recall of the emotions"]]
       .filter(([key]) => scores[`${side}_${key}`] >= 0 && scores[`${side}_${key}`] <= 1)
       .map(([key, name]) => {
@@ -152,10 +159,14 @@ function figures(scores) {
         const range = low >= 0 && high <= 1 ? ` (95 % interval ${Math.round(100 * low)} to ${Math.round(100 * high)} %)` : "";
         return `${name} ${percent(scores[`${side}_${key}`])}${range}`;
       });
-    if (known.length) return known.join(", ") + remark;
+    const [clips, speakers] = [scores[`${side}_clips`], scores[`${side}_speakers`]];
+    const number = clips > 0 && speakers > 0 ? `; ${count(clips, "clip")} of ${count(speakers, "speaker")}` : "";
+    if (known.length) return [title, known.join(", ") + number + remark];
   }
-  return "the model file says nothing about it";
+  return ["Results", "the model file says nothing about them"];
 }
+
+const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
 function about() {
   const { scores, corpora } = model.provenance;
@@ -164,7 +175,7 @@ function about() {
   row("Emotions", model.labels.join(", "));
   row("Network", model.architecture === "encoder" ? "Whisper\u2019s encoder with a head for emotions" : "convolutional network over log-mel pictures");
   row("Learned from", corpora.map((corpus) => `${corpus.name} (${corpus.clips.toLocaleString("en")} clips)`).join(", "));
-  row("On unseen voices", figures(scores));
+  row(...figures(scores));
   row("By chance", percent(1 / model.labels.length));
   row("Licence", model.provenance.licence);
   id("about").replaceChildren(list);

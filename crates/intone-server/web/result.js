@@ -123,7 +123,7 @@ function player(card, answer, course, blob, name) {
   const wave = element("canvas", { className: "wave", hidden: true });
   wave.setAttribute("role", "img");
   wave.setAttribute("aria-label", "Waveform");
-  const mel = element("img", { className: "mel", alt: "Log-mel spectrogram, as the network sees it: time to the right, pitch upwards", hidden: true });
+  const mel = element("img", { className: "mel", alt: "Log-mel spectrogram: time to the right, pitch upwards", hidden: true });
   const head = element("div", { className: "playhead", hidden: true });
   const tracks = element("div", { className: "tracks" }, wave, mel);
   const duration = answer.duration_s;
