@@ -29,6 +29,7 @@ mod mixing;
 mod optimizer;
 mod provenance;
 mod random;
+mod stretch;
 mod svg;
 
 pub use config::Config;

@@ -21,7 +21,6 @@ use crate::report::SEED;
 mod codec;
 mod perturb;
 mod spectrum;
-mod stretch;
 
 pub use perturb::{Kind, Perturbation};
 

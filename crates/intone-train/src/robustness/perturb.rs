@@ -3,10 +3,11 @@
 use intone::audio::{Audio, SampleRate};
 use rand::{Rng, RngExt};
 
-use super::{audio, codec, spectrum, stretch};
+use super::{audio, codec, spectrum};
 use crate::error::Result;
 use crate::mixing::{add_noise, add_voice, decibels, power};
 use crate::random::normal;
+use crate::stretch::stretched;
 
 /// Voices in a babble.
 const N_VOICES: usize = 6;
@@ -163,10 +164,10 @@ impl Perturbation {
                 samples.iter().map(|x| (gain * x).clamp(-1.0, 1.0)).collect()
             }
             Kind::Tape => return at_speed(samples, rate, self.level),
-            Kind::Speed => stretch::stretched(samples, hz, 1.0 / self.level),
+            Kind::Speed => stretched(samples, hz, 1.0 / self.level),
             Kind::Pitch => {
                 let factor = 2f64.powf(self.level / 12.0);
-                return at_speed(&stretch::stretched(samples, hz, factor), rate, factor);
+                return at_speed(&stretched(samples, hz, factor), rate, factor);
             }
             Kind::LeadingSilence => {
                 let mut silence = vec![0.0; (self.level * hz).round() as usize];
