@@ -1,6 +1,7 @@
 //! Augmentation of training clips: pure functions of the input and a random generator, first on the audio, then on the
 //! network's input.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use intone::audio::{Audio, SampleRate};
@@ -8,7 +9,8 @@ use intone::features::{FrontEnd, Style};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::config::in_range;
+use crate::config::{in_range, is_zero};
+use crate::dataset::Recording;
 use crate::error::Result;
 use crate::mixing::{add_noise, add_voice, decibels};
 use crate::random::{beta, normal};
@@ -29,6 +31,14 @@ pub struct AugmentConfig {
     /// The shortest and the longest such stretch, seconds; a clip that is no longer is heard whole.
     #[serde(default = "cut_s")]
     pub cut_s: [f64; 2],
+    /// The share of clips that keep some of the silent ends which trimming takes away. Noise and babble lie over these too, no louder
+    /// than they would be without. What is cut to a stretch has no ends.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ends_share: f64,
+    /// The least and the most of each end that is kept, seconds, drawn for either side by itself. Where a recording has less, there
+    /// is digital silence before or behind it. Where all is longer than a window, a window may hold little of the speech.
+    #[serde(default = "ends_s", skip_serializing_if = "is_ends_s")]
+    pub ends_s: [f64; 2],
     /// A clip is played faster or slower by up to this share, in steps of one percent, pitch and all (Ko et al. 2015).
     pub speed: f64,
     /// A clip is made louder or softer by up to this much, dB.
@@ -64,6 +74,8 @@ impl AugmentConfig {
         AugmentConfig {
             cut_share: 0.0,
             cut_s: cut_s(),
+            ends_share: 0.0,
+            ends_s: ends_s(),
             speed: 0.0,
             gain_db: 0.0,
             noise_share: 0.0,
@@ -81,14 +93,21 @@ impl AugmentConfig {
 
     /// Whether the audio is changed, so that features cannot be computed beforehand.
     pub fn changes_audio(&self) -> bool {
-        let &AugmentConfig { cut_share, speed, gain_db, noise_share, babble_share, .. } = self;
-        [cut_share, speed, gain_db, noise_share, babble_share].into_iter().any(|much| much > 0.0)
+        let &AugmentConfig { cut_share, ends_share, speed, gain_db, noise_share, babble_share, .. } = self;
+        [cut_share, ends_share, speed, gain_db, noise_share, babble_share].into_iter().any(|much| much > 0.0)
+    }
+
+    /// The most of a silent end that is heard, seconds.
+    pub fn longest_end_s(&self) -> f64 {
+        if self.ends_share > 0.0 { self.ends_s[1] } else { 0.0 }
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
         let unit = |key, value: f64| in_range(key, value, (0.0..=1.0).contains(&value), "0 to 1");
         unit("augment.cut_share", self.cut_share)?;
         ordered("augment.cut_s", self.cut_s, 0.05..=60.0, "the least, then the most, within 0.05 to 60")?;
+        unit("augment.ends_share", self.ends_share)?;
+        ordered("augment.ends_s", self.ends_s, 0.0..=10.0, "the least, then the most, within 0 to 10")?;
         let speed = self.speed;
         in_range("augment.speed", speed, (0.0..=MAX_SPEED).contains(&speed), "0 to 0.5")?;
         let gain = self.gain_db;
@@ -118,6 +137,16 @@ fn snr_db() -> [f64; 2] {
     [10.0, 40.0]
 }
 
+// These are not written down where they are as here, and so must stay what they are.
+
+fn ends_s() -> [f64; 2] {
+    [0.0, 1.0]
+}
+
+fn is_ends_s(value: &[f64; 2]) -> bool {
+    *value == ends_s()
+}
+
 /// Refuses limits that are out of range or in the wrong order.
 fn ordered(
     key: &'static str,
@@ -129,19 +158,23 @@ fn ordered(
     in_range(key, format!("[{least}, {most}]"), fits, expected)
 }
 
-/// A stretch, speed, gain, noise and babble of one clip. `voices` are those that babble; without any there is none.
+/// A stretch, ends, speed, gain, noise and babble of one clip. `voices` are those that babble; without any there is none.
 ///
 /// # Errors
 /// None for rates that audio has.
 pub fn augment_audio(
-    samples: &[f32],
+    clip: &Recording,
     sample_rate: SampleRate,
-    voices: &[Vec<f32>],
+    voices: &[Recording],
     config: &AugmentConfig,
     rng: &mut impl Rng,
 ) -> Result<Vec<f32>> {
-    let mut samples =
-        at_another_speed(stretch(samples, sample_rate, config, rng), sample_rate, config.speed, rng)?;
+    let (part, ends) = excerpt(clip, sample_rate, config, rng);
+    let n = part.len();
+    let mut samples = at_another_speed(&part, sample_rate, config.speed, rng)?;
+    // Where what trimming leaves lies now: it decides how loud noise is.
+    let [before, behind] = ends.map(|end| (end as f64 * samples.len() as f64 / n as f64).round() as usize);
+    let speech = before..samples.len().saturating_sub(behind).max(before);
     if config.gain_db > 0.0 {
         let gain = decibels(rng.random_range(-config.gain_db..=config.gain_db));
         samples.iter_mut().for_each(|x| *x *= gain);
@@ -150,35 +183,45 @@ pub fn augment_audio(
     if rng.random_bool(config.noise_share) {
         let snr_db = rng.random_range(drawn_from(config.noise_snr_db));
         let noise = coloured_noise(samples.len(), rng);
-        add_noise(&mut samples, &noise, snr_db);
+        add_noise(&mut samples, &noise, speech.clone(), snr_db);
     }
     // Where there is none, the generator is left alone.
     if config.babble_share > 0.0 && !voices.is_empty() && rng.random_bool(config.babble_share) {
         let snr_db = rng.random_range(drawn_from(config.babble_snr_db));
         let mut babble = vec![0.0; samples.len()];
         for _ in 0..rng.random_range(BABBLING) {
-            add_voice(&mut babble, &voices[rng.random_range(0..voices.len())], rng);
+            add_voice(&mut babble, voices[rng.random_range(0..voices.len())].trimmed(), rng);
         }
-        add_noise(&mut samples, &babble, snr_db);
+        add_noise(&mut samples, &babble, speech, snr_db);
     }
     Ok(samples)
 }
 
-/// Of some clips a random stretch, of the others all.
-fn stretch<'a>(
-    samples: &'a [f32],
+/// Of some clips a random stretch; of others more than trimming leaves, and how many samples of it lie before and behind
+/// that.
+fn excerpt<'a>(
+    clip: &'a Recording,
     sample_rate: SampleRate,
     config: &AugmentConfig,
     rng: &mut impl Rng,
-) -> &'a [f32] {
-    // Where none is cut, the generator is left alone.
-    if config.cut_share == 0.0 || !rng.random_bool(config.cut_share) {
-        return samples;
+) -> (Cow<'a, [f32]>, [usize; 2]) {
+    let samples = clip.trimmed();
+    // Where none is cut, the generator is left alone; and where none keeps its ends.
+    if config.cut_share > 0.0 && rng.random_bool(config.cut_share) {
+        let n = length(config.cut_s, sample_rate, rng).min(samples.len());
+        let start = rng.random_range(0..=samples.len() - n);
+        return (Cow::Borrowed(&samples[start..][..n]), [0; 2]);
     }
-    let [least, most] = config.cut_s;
-    let n = (rng.random_range(least..=most) * f64::from(sample_rate.0)).round() as usize;
-    let n = n.min(samples.len());
-    &samples[rng.random_range(0..=samples.len() - n)..][..n]
+    if config.ends_share > 0.0 && rng.random_bool(config.ends_share) {
+        let ends = [(); 2].map(|()| length(config.ends_s, sample_rate, rng));
+        return (Cow::Owned(clip.widened(ends)), ends);
+    }
+    (Cow::Borrowed(samples), [0; 2])
+}
+
+/// Between the least and the most seconds, samples.
+fn length([least, most]: [f64; 2], sample_rate: SampleRate, rng: &mut impl Rng) -> usize {
+    (rng.random_range(least..=most) * f64::from(sample_rate.0)).round() as usize
 }
 
 /// Played faster or slower by up to the share `most`.
@@ -300,14 +343,12 @@ mod tests {
     }
 
     fn heard(config: &AugmentConfig, draw: u64) -> Vec<f32> {
-        augment_audio(
-            &tone(16_000),
-            RATE,
-            &[voice(), Vec::new()],
-            config,
-            &mut stream(1, Purpose::Augment, draw, 0),
-        )
-        .unwrap()
+        changed(&Recording::whole(tone(16_000)), config, draw)
+    }
+
+    fn changed(clip: &Recording, config: &AugmentConfig, draw: u64) -> Vec<f32> {
+        let voices = [voice(), Vec::new()].map(Recording::whole);
+        augment_audio(clip, RATE, &voices, config, &mut stream(1, Purpose::Augment, draw, 0)).unwrap()
     }
 
     fn power(samples: &[f32]) -> f64 {
@@ -336,8 +377,70 @@ mod tests {
         }
         assert!((75..125).contains(&n_cut) && starts.len() > n_cut / 2, "{n_cut} of 200, {}", starts.len());
         // What is shorter than the shortest stretch stays whole.
-        let short = augment_audio(&whole[..300], RATE, &[], &config, &mut stream(1, Purpose::Augment, 0, 0));
-        assert_eq!(short.unwrap(), whole[..300]);
+        assert_eq!(changed(&Recording::whole(whole[..300].to_vec()), &config, 0), whole[..300]);
+    }
+
+    /// A loud tone of 0.5 s with 0.25 s of a soft one before it and behind it, of which it is trimmed.
+    fn with_ends() -> Recording {
+        let samples = tone(16_000).into_iter().enumerate();
+        let samples = samples.map(|(i, x)| if (4_000..12_000).contains(&i) { x } else { 0.01 * x });
+        Recording::new(samples.collect(), 4_000..12_000, usize::MAX)
+    }
+
+    #[test]
+    fn some_clips_keep_some_of_their_ends() {
+        let config = AugmentConfig { ends_share: 0.5, ends_s: [0.1, 0.4], ..off() };
+        assert!(config.changes_audio() && config.longest_end_s() == 0.4 && off().longest_end_s() == 0.0);
+        let clip = with_ends();
+        let (mut n_wide, mut longest) = (0, [0; 2]);
+        for draw in 0..200 {
+            let heard = changed(&clip, &config, draw);
+            if heard.len() == 8_000 {
+                assert_eq!(heard, clip.trimmed());
+                continue;
+            }
+            n_wide += 1;
+            let before = heard.windows(8_000).position(|part| part == clip.trimmed()).unwrap();
+            let ends = [before, heard.len() - 8_000 - before];
+            assert!(ends.iter().all(|end| (1_600..=6_400).contains(end)), "{ends:?}");
+            // Its own 0.25 s, and silence beyond.
+            assert_eq!(heard, clip.widened(ends));
+            longest = [longest[0].max(ends[0]), longest[1].max(ends[1])];
+        }
+        assert!(
+            (75..125).contains(&n_wide) && longest.iter().all(|end| *end > 5_500),
+            "{n_wide} {longest:?}"
+        );
+        // What is cut to a stretch has none.
+        let cut = AugmentConfig { cut_share: 1.0, cut_s: [0.1, 0.2], ends_share: 1.0, ..config };
+        assert!((0..50).all(|draw| changed(&clip, &cut, draw).len() <= 3_200));
+    }
+
+    #[test]
+    fn noise_lies_over_the_ends_and_is_as_soft_as_the_speech_asks_for() {
+        let clip = with_ends();
+        let wide = AugmentConfig { ends_share: 1.0, ends_s: [0.5, 0.5], ..off() };
+        let clean = changed(&clip, &wide, 0);
+        assert_eq!(clean.len(), 24_000);
+        let noise = AugmentConfig { noise_share: 1.0, noise_snr_db: [10.0, 10.0], ..wide.clone() };
+        let babble = AugmentConfig { babble_share: 1.0, babble_snr_db: [10.0, 10.0], ..wide.clone() };
+        for (name, config) in [("noise", noise), ("babble", babble)] {
+            for speed in [0.0, 0.2] {
+                let config = AugmentConfig { speed, ..config.clone() };
+                // The same draw without noise.
+                let clean = changed(&clip, &AugmentConfig { speed, ..wide.clone() }, 0);
+                let noisy = changed(&clip, &config, 0);
+                assert!((clean.len() != 24_000) == (speed > 0.0), "{} samples", clean.len());
+                let noise: Vec<f32> = noisy.iter().zip(&clean).map(|(x, clean)| x - clean).collect();
+                let third = clean.len() / 3;
+                let snr_db = 10.0 * (power(&clean[third..2 * third]) / power(&noise)).log10();
+                assert!((snr_db - 10.0).abs() < 0.1, "{name} at {speed}: {snr_db}");
+                for part in noise.chunks(third) {
+                    let share = power(part) / power(&noise);
+                    assert!(part.len() < 9 || (0.3..2.0).contains(&share), "{name} at {speed}: {share}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -376,9 +479,7 @@ mod tests {
             }
             assert!((75..125).contains(&n_noisy), "{n_noisy} of 200");
         }
-        let silence =
-            augment_audio(&[0.0; 100], RATE, &[voice()], &noisy, &mut stream(1, Purpose::Augment, 0, 0));
-        assert_eq!(silence.unwrap(), [0.0; 100]);
+        assert_eq!(changed(&Recording::whole(vec![0.0; 100]), &noisy, 0), [0.0; 100]);
     }
 
     #[test]

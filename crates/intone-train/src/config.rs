@@ -444,7 +444,7 @@ fn one() -> f64 {
     1.0
 }
 
-fn is_zero(x: &f64) -> bool {
+pub(crate) fn is_zero(x: &f64) -> bool {
     *x == 0.0
 }
 
@@ -619,6 +619,9 @@ mod tests {
             ("[augment]\nbabble_snr_db = [0, 121]", vec![], "augment.babble_snr_db"),
             ("[augment]\ncut_s = [0.0, 1.0]", vec![], "augment.cut_s: expected the least, then the most"),
             ("[augment]\ncut_share = 1.1", vec![], "augment.cut_share"),
+            ("[augment]\nends_share = -0.1", vec![], "augment.ends_share: expected 0 to 1, got -0.1"),
+            ("[augment]\nends_s = [1.0, 0.5]", vec![], "augment.ends_s: expected the least, then the most"),
+            ("[augment]\nends_s = [0.0, 11.0]", vec![], "within 0 to 10, got [0, 11]"),
             ("[model]\nname = 'encoder'\ndropout = 1.0", vec![], "model.dropout"),
             (
                 "[model]\nname = 'encoder'\nwidth = 100",

@@ -1,5 +1,6 @@
 //! From clips to the network's inputs: features computed once, kept on disk, and cut into windows.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +18,53 @@ const MAGIC: &[u8; 8] = b"INTONEF2";
 
 /// How many unreadable files an error names.
 const MAX_NAMED: usize = 10;
+
+/// The samples of a clip, and which of them the front end looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    samples: Vec<f32>,
+    kept: Range<usize>,
+}
+
+impl Recording {
+    /// Samples at the front end's rate, all of which it looks at.
+    pub fn whole(samples: Vec<f32>) -> Recording {
+        Recording { kept: 0..samples.len(), samples }
+    }
+
+    /// Samples at the front end's rate, and where what trimming leaves of them lies. Of what it takes away the next
+    /// `n_ends` samples are kept on either side.
+    ///
+    /// # Panics
+    /// Where that is not within them.
+    pub fn new(mut samples: Vec<f32>, kept: Range<usize>, n_ends: usize) -> Recording {
+        let first = kept.start.saturating_sub(n_ends);
+        samples.truncate(kept.end.saturating_add(n_ends));
+        samples.drain(..first);
+        let kept = kept.start - first..kept.end - first;
+        assert!(
+            kept.start <= kept.end && kept.end <= samples.len(),
+            "what is kept lies within the recording"
+        );
+        Recording { samples, kept }
+    }
+
+    /// What trimming leaves.
+    pub fn trimmed(&self) -> &[f32] {
+        &self.samples[self.kept.clone()]
+    }
+
+    /// The same with so many samples more before it and behind it: those of the recording as far as they go, and digital
+    /// silence beyond.
+    pub fn widened(&self, [before, behind]: [usize; 2]) -> Vec<f32> {
+        let Range { start, end } = self.kept;
+        let mut widened = vec![0.0; before.saturating_sub(start)];
+        let until = end.saturating_add(behind).min(self.samples.len());
+        widened.extend_from_slice(&self.samples[start.saturating_sub(before)..until]);
+        widened.resize(before + (end - start) + behind, 0.0);
+        widened
+    }
+}
 
 /// Features of every clip, `progress` being told how many are done.
 ///
@@ -39,7 +87,7 @@ pub fn load_features(
             return Ok(frames);
         }
         n_computed.fetch_add(1, Ordering::Relaxed);
-        let frames = extractor.frames(&decode(&clip.path, front_end)?);
+        let frames = extractor.frames(&front_end.trimmed(&decode(&clip.path, front_end)?));
         if let Some(path) = path {
             write_cached(&path, &frames).map_err(Error::io(&path))?;
         }
@@ -51,17 +99,23 @@ pub fn load_features(
     Ok(features)
 }
 
-/// The samples of every clip at the front end's rate, with silent ends cut as it says; `progress` is told how many are
-/// done.
+/// The samples of every clip at the front end's rate, and what it trims them to; of silent ends that it takes away the
+/// nearest `ends_s` seconds are kept. `progress` is told how many are done.
 ///
 /// # Errors
 /// [`Error::Unreadable`] with all clips that cannot be decoded.
 pub fn load_audio(
     clips: &[Clip],
     front_end: &FrontEnd,
+    ends_s: f64,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Vec<f32>>> {
-    each_clip(clips, progress, &|clip| decode(&clip.path, front_end))
+) -> Result<Vec<Recording>> {
+    let n_ends = (ends_s * f64::from(front_end.sample_rate_hz)).round() as usize;
+    each_clip(clips, progress, &|clip| {
+        let mut samples = decode(&clip.path, front_end)?;
+        let kept = front_end.kept(&mut samples);
+        Ok(Recording::new(samples, kept, n_ends))
+    })
 }
 
 /// Does something with every clip, in parallel, and collects what went wrong.
@@ -88,11 +142,11 @@ fn each_clip<T: Send>(
     results.into_iter().collect()
 }
 
-/// Decodes, resamples and trims one file.
+/// Decodes and resamples one file.
 fn decode(path: &Path, front_end: &FrontEnd) -> Result<Vec<f32>> {
     let audio = Audio::open(path).and_then(|audio| audio.resample(SampleRate(front_end.sample_rate_hz)));
     let audio = audio.map_err(|error| error.in_file(path))?;
-    Ok(front_end.trimmed(audio.samples()))
+    Ok(audio.samples().to_vec())
 }
 
 fn cache_path(dir: &Path, clip: &Clip, front_end: &FrontEnd) -> PathBuf {
@@ -157,6 +211,63 @@ mod tests {
         {
             assert_eq!(window_starts(n_frames, &front_end()), expected, "{n_frames} frames");
         }
+    }
+
+    #[test]
+    fn a_recording_is_widened_by_its_own_ends_and_silence_beyond() {
+        let samples: Vec<f32> = (1..=10).map(|i| i as f32).collect();
+        let far = Recording::new(samples.clone(), 3..7, 100);
+        let near = Recording::new(samples.clone(), 3..7, 1);
+        let whole = Recording::whole(samples.clone());
+        assert_eq!(
+            (far.trimmed(), near.trimmed(), whole.trimmed()),
+            (&samples[3..7], &samples[3..7], &samples[..])
+        );
+        for recording in [&far, &near] {
+            assert_eq!(recording.widened([0, 0]), samples[3..7]);
+            assert_eq!(recording.widened([1, 0]), samples[2..7]);
+            assert_eq!(recording.widened([0, 1]), samples[3..8]);
+        }
+        assert_eq!(far.widened([3, 3]), samples);
+        assert_eq!(far.widened([5, 4]), [&[0.0; 2], &samples[..], &[0.0]].concat());
+        assert_eq!(near.widened([3, 2]), [&[0.0; 2], &samples[2..8], &[0.0]].concat());
+        assert_eq!(whole.widened([1, 2]), [&[0.0], &samples[..], &[0.0; 2]].concat());
+    }
+
+    #[test]
+    fn audio_is_loaded_with_as_much_of_its_silent_ends_as_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clip.wav");
+        let front_end = FrontEnd { trim_top_db: Some(30.0), ..FrontEnd::whisper() };
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 16_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+        for i in 0..48_000 {
+            let loudness = if (16_000..32_000).contains(&i) { 8_000.0 } else { 20.0 };
+            writer.write_sample((loudness * (i as f32 * 0.3).sin()) as i16).unwrap();
+        }
+        writer.finalize().unwrap();
+        let clip = Clip { path, ..Clip::bare("a", "s", "x", intone::Emotion::Sad) };
+        let all = decode(&clip.path, &front_end).unwrap();
+        let load = |ends_s: f64| {
+            load_audio(std::slice::from_ref(&clip), &front_end, ends_s, &|_| ()).unwrap().remove(0)
+        };
+        let (bare, wide) = (load(0.0), load(0.5));
+        assert_eq!(bare, Recording::whole(front_end.trimmed(&all)));
+        assert_eq!(wide.trimmed(), bare.trimmed());
+        let n = bare.trimmed().len();
+        assert!((16_000..20_000).contains(&n), "{n}");
+        let loud = |samples: &[f32]| samples.iter().any(|x| x.abs() > 0.01);
+        let widened = wide.widened([8_000; 2]);
+        assert_eq!(
+            widened,
+            all[all.windows(n).position(|part| part == bare.trimmed()).unwrap() - 8_000..][..n + 16_000]
+        );
+        assert!(!loud(&widened[..5_000]) && widened[..8_000].iter().any(|x| *x != 0.0));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Sounds laid over sounds: noise of a given level, and babble.
 
+use std::ops::Range;
+
 use rand::{Rng, RngExt};
 
 /// The factor of amplitude that is this many decibels.
@@ -12,9 +14,10 @@ pub(crate) fn power(samples: &[f32]) -> f64 {
     samples.iter().map(|x| f64::from(*x).powi(2)).sum()
 }
 
-/// Adds noise whose power is `snr_db` below that of the signal.
-pub(crate) fn add_noise(samples: &mut [f32], noise: &[f32], snr_db: f64) {
-    let ratio = power(samples) / power(noise).max(f64::MIN_POSITIVE);
+/// Adds noise of the same length whose mean power is `snr_db` below that of the signal where it is `heard`.
+pub(crate) fn add_noise(samples: &mut [f32], noise: &[f32], heard: Range<usize>, snr_db: f64) {
+    let times_as_long = samples.len() as f64 / heard.len().max(1) as f64;
+    let ratio = times_as_long * power(&samples[heard]) / power(noise).max(f64::MIN_POSITIVE);
     let gain = ratio.sqrt().min(1e6) as f32 * decibels(-snr_db);
     samples.iter_mut().zip(noise).for_each(|(x, noise)| *x += gain * noise);
 }

@@ -314,7 +314,7 @@ impl<'a> Run<'a> {
         let cache = options.cache.as_deref();
         let tell = |done: usize| progress(Progress::Features { done, total });
         let sounds = if self.config.augment.changes_audio() {
-            Sounds::Audio(load_audio(train, self.front_end(), &tell)?)
+            Sounds::Audio(load_audio(train, self.front_end(), self.config.augment.longest_end_s(), &tell)?)
         } else {
             Sounds::Frames(load_features(train, self.front_end(), cache, &tell)?)
         };

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::augment::{augment_audio, augment_window, mix_windows, mixup_share};
 use crate::config::Config;
 use crate::corpus::Clip;
+use crate::dataset::Recording;
 use crate::error::{Error, Result};
 use crate::predictions::{Answered, read_predictions};
 use crate::random::{Purpose, permutation, stream};
@@ -36,8 +37,8 @@ pub struct TrainingSet {
 pub enum Sounds {
     /// Features, where the audio itself is not augmented.
     Frames(Vec<Frames>),
-    /// Samples at the front end's rate, with silent ends cut as it says.
-    Audio(Vec<Vec<f32>>),
+    /// Samples, and what the front end trims them to.
+    Audio(Vec<Recording>),
 }
 
 /// What a step learns from.
@@ -172,16 +173,14 @@ impl TrainingSet {
         let windows = draws.par_iter().map(|&draw| {
             let clip = draw.clip;
             let mut rng = stream(self.config.seed, Purpose::Augment, epoch as u64, draw.key());
-            let mut window = match &self.sounds {
-                Sounds::Frames(frames) => self.cut(&frames[clip], &mut rng)?,
+            match &self.sounds {
+                Sounds::Frames(frames) => self.augmented(&frames[clip], &mut rng),
                 Sounds::Audio(audio) => {
                     let rate = SampleRate(self.config.front_end.sample_rate_hz);
                     let samples = augment_audio(&audio[clip], rate, audio, &self.config.augment, &mut rng)?;
-                    self.cut(&self.extractor.frames(&samples), &mut rng)?
+                    self.augmented(&self.extractor.frames(&samples), &mut rng)
                 }
-            };
-            augment_window(&mut window, &self.config.front_end, &self.config.augment, &mut rng);
-            Ok(window)
+            }
         });
         let windows = windows.collect::<Result<Vec<_>>>()?;
         let batch = Batch { windows, targets: draws.iter().map(|draw| self.targets[draw.clip]).collect() };
@@ -197,7 +196,7 @@ impl TrainingSet {
             let mut rng = stream(self.config.seed, Purpose::Window, epoch as u64, clip as u64);
             match &self.sounds {
                 Sounds::Frames(frames) => self.cut(&frames[clip], &mut rng),
-                Sounds::Audio(audio) => self.cut(&self.extractor.frames(&audio[clip]), &mut rng),
+                Sounds::Audio(audio) => self.cut(&self.extractor.frames(audio[clip].trimmed()), &mut rng),
             }
         };
         clips.par_iter().map(window).collect()
@@ -206,6 +205,14 @@ impl TrainingSet {
     /// The target of a clip, sum 1.
     pub fn target(&self, clip: usize) -> [f32; N_CLASSES] {
         self.targets[clip]
+    }
+
+    /// An augmented window from anywhere in these frames.
+    fn augmented(&self, frames: &Frames, rng: &mut impl rand::Rng) -> Result<Vec<f32>> {
+        let Config { augment, front_end, .. } = &self.config;
+        let mut window = self.cut(frames, rng)?;
+        augment_window(&mut window, front_end, augment, rng);
+        Ok(window)
     }
 
     /// A window from anywhere in these frames.
@@ -387,7 +394,7 @@ mod tests {
         let drawn = |balance: f64| {
             let mut config = config(AugmentConfig::off());
             config.training.corpus_balance = balance;
-            let sounds = Sounds::Audio(vec![vec![0.0]; 90]);
+            let sounds = Sounds::Audio(vec![Recording::whole(vec![0.0]); 90]);
             let set = TrainingSet::new(&clips, sounds, &SoftTargets::new(), &config).unwrap();
             let order = set.order(1);
             assert_ne!(order, set.order(2));
@@ -412,12 +419,27 @@ mod tests {
     }
 
     #[test]
+    fn ends_are_heard_in_batches_alone() {
+        let mut config =
+            config(AugmentConfig { ends_share: 1.0, ends_s: [0.25, 0.25], ..AugmentConfig::off() });
+        config.front_end = FrontEnd { n_frames: 300, ..FrontEnd::whisper() };
+        let audio: Vec<f32> = (0..24_000).map(|i| 0.1 * (i as f32 * 0.2).sin()).collect();
+        let sounds = Sounds::Audio(vec![Recording::new(audio.clone(), 8_000..16_000, 4_000)]);
+        let clips = [clip("a", Emotion::Sad, None)];
+        let set = TrainingSet::new(&clips, sounds, &SoftTargets::new(), &config).unwrap();
+        let window =
+            |samples: &[f32]| set.cut(&set.extractor.frames(samples), &mut stream(1, Purpose::Window, 0, 0));
+        assert_eq!(set.batch(1, &once([0])).unwrap().windows[0], window(&audio[4_000..20_000]).unwrap());
+        assert_eq!(set.plain(1, &[0]).unwrap()[0], window(&audio[8_000..16_000]).unwrap());
+    }
+
+    #[test]
     fn audio_is_augmented_before_the_front_end() {
         let mut config = config(AugmentConfig { gain_db: 6.0, speed: 0.1, ..AugmentConfig::off() });
         config.front_end = FrontEnd { n_frames: 30, ..FrontEnd::whisper() };
         let audio: Vec<f32> = (0..16_000).map(|i| 0.1 * (i as f32 * 0.2).sin()).collect();
         let clips = [clip("a", Emotion::Sad, None)];
-        let sounds = Sounds::Audio(vec![audio]);
+        let sounds = Sounds::Audio(vec![Recording::whole(audio)]);
         let set = TrainingSet::new(&clips, sounds, &SoftTargets::new(), &config).unwrap();
         let (plain, batch) = (set.plain(1, &[0]).unwrap(), set.batch(1, &once([0])).unwrap());
         assert_eq!((plain[0].len(), batch.windows[0].len()), (80 * 30, 80 * 30));

@@ -187,7 +187,7 @@ impl Perturbation {
 /// The signal with noise, `snr_db` of power below it.
 fn mixed(samples: &[f32], noise: &[f32], snr_db: f64) -> Vec<f32> {
     let mut mixed = samples.to_vec();
-    add_noise(&mut mixed, noise, snr_db);
+    add_noise(&mut mixed, noise, 0..samples.len(), snr_db);
     mixed
 }
 
