@@ -14,6 +14,7 @@ use crate::dataset::Recording;
 use crate::error::Result;
 use crate::mixing::{add_noise, add_voice, decibels};
 use crate::random::{beta, normal};
+use crate::stretch::stretched;
 
 /// The fastest and the slowest that a clip is made is this far from its own speed.
 const MAX_SPEED: f64 = 0.5;
@@ -39,6 +40,12 @@ pub struct AugmentConfig {
     /// is digital silence before or behind it. Where all is longer than a window, a window may hold little of the speech.
     #[serde(default = "ends_s", skip_serializing_if = "is_ends_s")]
     pub ends_s: [f64; 2],
+    /// The share of clips whose pitch is shifted at the same speed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pitch_share: f64,
+    /// The pitch of such a clip is shifted up or down by up to this much, semitones, in steps of one percent of the frequency.
+    #[serde(default = "pitch_semitones", skip_serializing_if = "is_pitch_semitones")]
+    pub pitch_semitones: f64,
     /// A clip is played faster or slower by up to this share, in steps of one percent, pitch and all (Ko et al. 2015).
     pub speed: f64,
     /// A clip is made louder or softer by up to this much, dB.
@@ -76,6 +83,8 @@ impl AugmentConfig {
             cut_s: cut_s(),
             ends_share: 0.0,
             ends_s: ends_s(),
+            pitch_share: 0.0,
+            pitch_semitones: pitch_semitones(),
             speed: 0.0,
             gain_db: 0.0,
             noise_share: 0.0,
@@ -93,8 +102,19 @@ impl AugmentConfig {
 
     /// Whether the audio is changed, so that features cannot be computed beforehand.
     pub fn changes_audio(&self) -> bool {
-        let &AugmentConfig { cut_share, ends_share, speed, gain_db, noise_share, babble_share, .. } = self;
-        [cut_share, ends_share, speed, gain_db, noise_share, babble_share].into_iter().any(|much| much > 0.0)
+        let &AugmentConfig {
+            cut_share,
+            ends_share,
+            pitch_share,
+            speed,
+            gain_db,
+            noise_share,
+            babble_share,
+            ..
+        } = self;
+        [cut_share, ends_share, pitch_share, speed, gain_db, noise_share, babble_share]
+            .into_iter()
+            .any(|much| much > 0.0)
     }
 
     /// The most of a silent end that is heard, seconds.
@@ -108,6 +128,9 @@ impl AugmentConfig {
         ordered("augment.cut_s", self.cut_s, 0.05..=60.0, "the least, then the most, within 0.05 to 60")?;
         unit("augment.ends_share", self.ends_share)?;
         ordered("augment.ends_s", self.ends_s, 0.0..=10.0, "the least, then the most, within 0 to 10")?;
+        unit("augment.pitch_share", self.pitch_share)?;
+        let semitones = self.pitch_semitones;
+        in_range("augment.pitch_semitones", semitones, (0.0..=12.0).contains(&semitones), "0 to 12")?;
         let speed = self.speed;
         in_range("augment.speed", speed, (0.0..=MAX_SPEED).contains(&speed), "0 to 0.5")?;
         let gain = self.gain_db;
@@ -147,6 +170,14 @@ fn is_ends_s(value: &[f64; 2]) -> bool {
     *value == ends_s()
 }
 
+fn pitch_semitones() -> f64 {
+    2.0
+}
+
+fn is_pitch_semitones(value: &f64) -> bool {
+    *value == pitch_semitones()
+}
+
 /// Refuses limits that are out of range or in the wrong order.
 fn ordered(
     key: &'static str,
@@ -158,7 +189,8 @@ fn ordered(
     in_range(key, format!("[{least}, {most}]"), fits, expected)
 }
 
-/// A stretch, ends, speed, gain, noise and babble of one clip. `voices` are those that babble; without any there is none.
+/// A stretch, ends, pitch, speed, gain, noise and babble of one clip. `voices` are those that babble; without any there is
+/// none.
 ///
 /// # Errors
 /// None for rates that audio has.
@@ -171,6 +203,7 @@ pub fn augment_audio(
 ) -> Result<Vec<f32>> {
     let (part, ends) = excerpt(clip, sample_rate, config, rng);
     let n = part.len();
+    let part = at_another_pitch(part, sample_rate, config, rng)?;
     let mut samples = at_another_speed(&part, sample_rate, config.speed, rng)?;
     // Where what trimming leaves lies now: it decides how loud noise is.
     let [before, behind] = ends.map(|end| (end as f64 * samples.len() as f64 / n as f64).round() as usize);
@@ -224,6 +257,26 @@ fn length([least, most]: [f64; 2], sample_rate: SampleRate, rng: &mut impl Rng) 
     (rng.random_range(least..=most) * f64::from(sample_rate.0)).round() as usize
 }
 
+/// Some clips higher or lower at the same speed.
+fn at_another_pitch<'a>(
+    samples: Cow<'a, [f32]>,
+    sample_rate: SampleRate,
+    config: &AugmentConfig,
+    rng: &mut impl Rng,
+) -> Result<Cow<'a, [f32]>> {
+    // Where none is, the generator is left alone.
+    if config.pitch_share == 0.0 || !rng.random_bool(config.pitch_share) {
+        return Ok(samples);
+    }
+    let most = config.pitch_semitones;
+    let percent = (100.0 * 2f64.powf(rng.random_range(-most..=most) / 12.0)).round() as i32;
+    if percent == 100 {
+        return Ok(samples);
+    }
+    let longer = stretched(&samples, f64::from(sample_rate.0), f64::from(percent) / 100.0);
+    Ok(Cow::Owned(at_speed(longer, sample_rate, percent)?))
+}
+
 /// Played faster or slower by up to the share `most`.
 fn at_another_speed(
     samples: &[f32],
@@ -236,8 +289,13 @@ fn at_another_speed(
     if percent == 100 {
         return Ok(samples.to_vec());
     }
+    at_speed(samples.to_vec(), sample_rate, percent)
+}
+
+/// Played at so many percent of its speed, pitch and all. Whole percents make short blocks for the resampler.
+fn at_speed(samples: Vec<f32>, sample_rate: SampleRate, percent: i32) -> Result<Vec<f32>> {
     let faster = SampleRate((u64::from(sample_rate.0) * percent as u64 / 100) as u32);
-    let audio = Audio::new(samples.to_vec(), faster)?.resample(sample_rate)?;
+    let audio = Audio::new(samples, faster)?.resample(sample_rate)?;
     Ok(audio.samples().to_vec())
 }
 
@@ -441,6 +499,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn some_clips_are_higher_or_lower_at_the_same_speed() {
+        let config = AugmentConfig { pitch_share: 0.5, pitch_semitones: 3.0, ..off() };
+        assert!(config.changes_audio());
+        let hz = |samples: &[f32]| {
+            let middle = &samples[2_000..14_000];
+            let crossings = middle.windows(2).filter(|two| two[0] < 0.0 && two[1] >= 0.0).count();
+            crossings as f64 * 16_000.0 / middle.len() as f64
+        };
+        let own_hz = 0.3 * 16_000.0 / std::f64::consts::TAU;
+        let (mut n_shifted, mut lowest, mut highest) = (0, f64::MAX, f64::MIN);
+        for draw in 0..200 {
+            let heard = heard(&config, draw);
+            assert!(heard.len().abs_diff(16_000) <= 1, "{}", heard.len());
+            if heard == tone(16_000) {
+                continue;
+            }
+            n_shifted += 1;
+            let semitones = 12.0 * (hz(&heard) / own_hz).log2();
+            (lowest, highest) = (semitones.min(lowest), semitones.max(highest));
+            let loudness = power(&heard) / power(&tone(16_000));
+            assert!((0.8..1.25).contains(&loudness), "{semitones} semitones: {loudness}");
+        }
+        assert!((75..125).contains(&n_shifted), "{n_shifted} of 200");
+        assert!((-3.3..-2.0).contains(&lowest) && (2.0..3.3).contains(&highest), "{lowest} {highest}");
     }
 
     #[test]

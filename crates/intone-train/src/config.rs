@@ -622,6 +622,12 @@ mod tests {
             ("[augment]\nends_share = -0.1", vec![], "augment.ends_share: expected 0 to 1, got -0.1"),
             ("[augment]\nends_s = [1.0, 0.5]", vec![], "augment.ends_s: expected the least, then the most"),
             ("[augment]\nends_s = [0.0, 11.0]", vec![], "within 0 to 10, got [0, 11]"),
+            ("[augment]\npitch_share = 2.0", vec![], "augment.pitch_share"),
+            (
+                "[augment]\npitch_semitones = 13.0",
+                vec![],
+                "augment.pitch_semitones: expected 0 to 12, got 13",
+            ),
             ("[model]\nname = 'encoder'\ndropout = 1.0", vec![], "model.dropout"),
             (
                 "[model]\nname = 'encoder'\nwidth = 100",
