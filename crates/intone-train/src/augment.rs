@@ -1,5 +1,5 @@
-//! Augmentation of training clips: pure functions of the input and a random generator, first on the audio, then on the
-//! network's input.
+//! Augmentation of training clips: pure functions of the input and a random generator, first on the audio, then on its
+//! frames, then on the network's input.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -15,6 +15,10 @@ use crate::error::Result;
 use crate::mixing::{add_noise, add_voice, decibels};
 use crate::random::{beta, normal};
 use crate::stretch::stretched;
+
+mod filter;
+
+pub use filter::filter_frames;
 
 /// The fastest and the slowest that a clip is made is this far from its own speed.
 const MAX_SPEED: f64 = 0.5;
@@ -60,6 +64,15 @@ pub struct AugmentConfig {
     /// The least and the most that clips are louder than their babble, dB.
     #[serde(default = "snr_db")]
     pub babble_snr_db: [f64; 2],
+    /// The share of clips that are heard through a random filter, smooth over the mel bands, such as microphones and rooms are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub filter_share: f64,
+    /// The most that such a filter makes a band louder or softer, dB.
+    #[serde(default = "filter_db", skip_serializing_if = "is_filter_db")]
+    pub filter_db: f64,
+    /// The share of clips that are heard as over a telephone: what lies below 300 and above 3,400 Hz is 40 dB softer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub band_limit_share: f64,
     /// Number of masks over time (Park et al. 2019, SpecAugment).
     pub time_masks: usize,
     /// Longest mask over time, frames; each mask's length is drawn from `0..=` this.
@@ -91,6 +104,9 @@ impl AugmentConfig {
             babble_share: 0.0,
             noise_snr_db: snr_db(),
             babble_snr_db: snr_db(),
+            filter_share: 0.0,
+            filter_db: filter_db(),
+            band_limit_share: 0.0,
             time_masks: 0,
             time_mask_frames: 0,
             frequency_masks: 0,
@@ -142,6 +158,10 @@ impl AugmentConfig {
         {
             ordered(key, snr_db, -60.0..=120.0, "the least, then the most, within -60 to 120")?;
         }
+        unit("augment.filter_share", self.filter_share)?;
+        let filter = self.filter_db;
+        in_range("augment.filter_db", filter, (0.0..=60.0).contains(&filter), "0 to 60")?;
+        unit("augment.band_limit_share", self.band_limit_share)?;
         for (key, n) in
             [("augment.time_masks", self.time_masks), ("augment.frequency_masks", self.frequency_masks)]
         {
@@ -176,6 +196,14 @@ fn pitch_semitones() -> f64 {
 
 fn is_pitch_semitones(value: &f64) -> bool {
     *value == pitch_semitones()
+}
+
+fn filter_db() -> f64 {
+    6.0
+}
+
+fn is_filter_db(value: &f64) -> bool {
+    *value == filter_db()
 }
 
 /// Refuses limits that are out of range or in the wrong order.

@@ -628,6 +628,9 @@ mod tests {
                 vec![],
                 "augment.pitch_semitones: expected 0 to 12, got 13",
             ),
+            ("[augment]\nfilter_share = nan", vec![], "augment.filter_share"),
+            ("[augment]\nfilter_db = -1.0", vec![], "augment.filter_db: expected 0 to 60, got -1"),
+            ("[augment]\nband_limit_share = 1.5", vec![], "augment.band_limit_share"),
             ("[model]\nname = 'encoder'\ndropout = 1.0", vec![], "model.dropout"),
             (
                 "[model]\nname = 'encoder'\nwidth = 100",

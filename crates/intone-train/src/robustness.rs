@@ -22,6 +22,7 @@ mod codec;
 mod perturb;
 mod spectrum;
 
+pub(crate) use perturb::TELEPHONE_HZ;
 pub use perturb::{Kind, Perturbation};
 
 /// The most clips that babble is mixed from.

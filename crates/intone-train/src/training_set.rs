@@ -8,7 +8,7 @@ use intone::features::{Extractor, Frames, FrontEnd};
 use rand::RngExt;
 use rayon::prelude::*;
 
-use crate::augment::{augment_audio, augment_window, mix_windows, mixup_share};
+use crate::augment::{augment_audio, augment_window, filter_frames, mix_windows, mixup_share};
 use crate::config::Config;
 use crate::corpus::Clip;
 use crate::dataset::Recording;
@@ -210,7 +210,8 @@ impl TrainingSet {
     /// An augmented window from anywhere in these frames.
     fn augmented(&self, frames: &Frames, rng: &mut impl rand::Rng) -> Result<Vec<f32>> {
         let Config { augment, front_end, .. } = &self.config;
-        let mut window = self.cut(frames, rng)?;
+        let frames = filter_frames(frames, front_end, augment, rng)?;
+        let mut window = self.cut(&frames, rng)?;
         augment_window(&mut window, front_end, augment, rng);
         Ok(window)
     }
@@ -431,6 +432,18 @@ mod tests {
             |samples: &[f32]| set.cut(&set.extractor.frames(samples), &mut stream(1, Purpose::Window, 0, 0));
         assert_eq!(set.batch(1, &once([0])).unwrap().windows[0], window(&audio[4_000..20_000]).unwrap());
         assert_eq!(set.plain(1, &[0]).unwrap()[0], window(&audio[8_000..16_000]).unwrap());
+    }
+
+    #[test]
+    fn features_are_filtered_too() {
+        let plain = set(AugmentConfig::off()).batch(1, &once([0])).unwrap();
+        let filtered = set(AugmentConfig { filter_share: 1.0, ..AugmentConfig::off() });
+        assert!(!filtered.config.augment.changes_audio());
+        assert_eq!(filtered.plain(1, &[0]).unwrap(), set(AugmentConfig::off()).plain(1, &[0]).unwrap());
+        let filtered = filtered.batch(1, &once([0])).unwrap();
+        assert_eq!(filtered.targets, plain.targets);
+        assert_ne!(filtered.windows, plain.windows);
+        assert!(filtered.windows[0].iter().all(|x| (0.0..=1.0).contains(x)));
     }
 
     #[test]

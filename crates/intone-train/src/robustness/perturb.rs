@@ -13,7 +13,7 @@ use crate::stretch::stretched;
 const N_VOICES: usize = 6;
 
 /// A telephone's band, Hz (ITU-T G.712).
-const TELEPHONE_HZ: (f64, f64) = (300.0, 3_400.0);
+pub(crate) const TELEPHONE_HZ: (f64, f64) = (300.0, 3_400.0);
 
 /// A way of changing a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
