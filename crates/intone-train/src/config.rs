@@ -84,6 +84,10 @@ pub struct EncoderModel {
     pub frozen_epochs: usize,
     /// The head's step size in these.
     pub frozen_learning_rate: f64,
+    /// The step size, in all epochs, of the numbers whose softmax weighs the layers: all are 0 at first, and at the step size of
+    /// the head's matrices hardly move. None: the head's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix_learning_rate: Option<f64>,
     /// The last block's step size in the epochs after them.
     pub encoder_learning_rate: f64,
     /// The lowest blocks that stay as they are for good, with the convolutions below them. 0: all of it moves.
@@ -228,6 +232,7 @@ impl Config {
                 dropout: 0.3,
                 frozen_epochs: 8,
                 frozen_learning_rate: 1e-3,
+                mix_learning_rate: None,
                 encoder_learning_rate: 2e-5,
                 frozen_blocks: 0,
                 layer_decay: 0.8,
@@ -404,6 +409,7 @@ impl ModelConfig {
             ModelConfig::Encoder(model) => {
                 share_below_1("model.dropout", model.dropout)?;
                 step_size("model.frozen_learning_rate", model.frozen_learning_rate)?;
+                model.mix_learning_rate.map_or(Ok(()), |rate| step_size("model.mix_learning_rate", rate))?;
                 step_size("model.encoder_learning_rate", model.encoder_learning_rate)?;
                 let EncoderModel { frozen_blocks: n, n_blocks, layer_decay: decay, .. } = *model;
                 in_range("model.frozen_blocks", n, n <= n_blocks, "at most model.n_blocks")?;
@@ -593,6 +599,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_switched_off_is_not_written_down() {
+        let keys = ["ends_share", "ends_s", "pitch_", "filter_", "band_limit_share", "mix_learning_rate"];
+        for config in [Config::default(), Config::whisper_tiny()] {
+            let written = config.to_toml();
+            assert!(!keys.iter().any(|key| written.contains(key)), "{written}");
+        }
+        let settings = [
+            "model.name=encoder",
+            "model.mix_learning_rate=0.02",
+            "augment.ends_share=0.5",
+            "augment.ends_s=[0.1, 0.7]",
+            "augment.pitch_share=0.2",
+            "augment.pitch_semitones=3",
+            "augment.filter_share=0.3",
+            "augment.filter_db=4.5",
+            "augment.band_limit_share=0.05",
+        ];
+        let config = load("", &settings).unwrap();
+        let written = config.to_toml();
+        assert!(keys.iter().all(|key| written.contains(key)), "{written}");
+        assert_eq!(load(&written, &[]).unwrap(), config);
+        assert!(config.is_written_as(&written) && !Config::whisper_tiny().is_written_as(&written));
+    }
+
+    #[test]
     fn a_recipe_is_a_configuration_without_seed_and_protocol() {
         let written = Config::whisper_tiny().to_toml();
         let fold = Config { seed: 5, protocol: "by-speaker/5/1".to_owned(), ..Config::whisper_tiny() };
@@ -631,6 +662,12 @@ mod tests {
             ("[augment]\nfilter_share = nan", vec![], "augment.filter_share"),
             ("[augment]\nfilter_db = -1.0", vec![], "augment.filter_db: expected 0 to 60, got -1"),
             ("[augment]\nband_limit_share = 1.5", vec![], "augment.band_limit_share"),
+            (
+                "[model]\nname = 'encoder'\nmix_learning_rate = 0.0",
+                vec![],
+                "model.mix_learning_rate: expected above 0 and at most 1, got 0",
+            ),
+            ("[model]\nmix_learning_rate = 0.01", vec![], "mix_learning_rate"),
             ("[model]\nname = 'encoder'\ndropout = 1.0", vec![], "model.dropout"),
             (
                 "[model]\nname = 'encoder'\nwidth = 100",

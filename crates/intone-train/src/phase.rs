@@ -55,6 +55,9 @@ impl Phase {
     /// The step size of the parameter with this name, at its largest.
     pub fn rate(&self, config: &Config, name: &str) -> f64 {
         let ModelConfig::Encoder(model) = &config.model else { return config.training.learning_rate };
+        if let ("mix", Some(rate)) = (name, model.mix_learning_rate) {
+            return rate;
+        }
         if self.frozen {
             return model.frozen_learning_rate;
         }
@@ -117,6 +120,17 @@ mod tests {
         assert_eq!(rate(5, "blocks.3.mlp.up.weight"), 3e-5);
         assert!((rate(5, "blocks.0.mlp.up.weight") / (3e-5 * 0.8f64.powi(3)) - 1.0).abs() < 1e-12);
         assert!((rate(5, "conv1.weight") / (3e-5 * 0.8f64.powi(4)) - 1.0).abs() < 1e-12);
-        assert_eq!(rate(5, "mix"), 1e-4);
+        assert_eq!((rate(1, "mix"), rate(5, "mix")), (1e-3, 1e-4));
+    }
+
+    #[test]
+    fn the_layers_weights_have_a_step_size_of_their_own_where_it_is_given() {
+        let mut config = config();
+        let ModelConfig::Encoder(model) = &mut config.model else { panic!("{config:?}") };
+        model.mix_learning_rate = Some(0.02);
+        let rate = |epoch, name| Phase::of(&config, epoch).rate(&config, name);
+        assert_eq!((rate(1, "mix"), rate(5, "mix")), (0.02, 0.02));
+        assert_eq!((rate(1, "output.bias"), rate(5, "output.bias")), (1e-3, 1e-4));
+        assert_eq!(rate(5, "blocks.3.mlp.up.weight"), 3e-5);
     }
 }
