@@ -288,6 +288,7 @@ fn text(info: &Info, style: Style) -> String {
     page.title("origin");
     page.line("created", &provenance.created);
     page.line("commit", &provenance.commit);
+    page.line("began with", provenance.init_sha256.as_deref().unwrap_or_default());
     for corpus in &provenance.corpora {
         let licence = if corpus.licence.is_empty() { "licence unknown" } else { &corpus.licence };
         page.line("corpus", &format!("{}: {} clips, {licence}", corpus.name, thousands(corpus.clips)));
@@ -365,6 +366,7 @@ mod tests {
             created: "2026-01-31T12:00:00Z".into(),
             commit: "a42b3d4".into(),
             config: "[train]\nseed = 7\n".into(),
+            init_sha256: Some("0f3c".into()),
             corpora: vec![CorpusInfo { name: "crema-d".into(), clips: 7442, ..CorpusInfo::default() }],
             scores: BTreeMap::from([("test_uar".into(), 0.61234)]),
             intended_use: "Research.\nNot \x1b[31mfor hiring.".into(),
@@ -386,6 +388,7 @@ mod tests {
             "  dense         256, 128, 6",
             "  window        3.00 s at 22050 Hz",
             "  trimmed       no",
+            "  began with    0f3c",
             "  corpus        crema-d: 7,442 clips, licence unknown",
             "  test_uar      0.6123",
             "  intended use  Research.",

@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::given::Given;
 use crate::optimizer::Optimizer;
 
 /// The key of the JSON string in the file's metadata.
@@ -24,6 +25,9 @@ pub(crate) struct State {
     pub(crate) config: String,
     /// Hash of the split, to refuse other data.
     pub(crate) split_hash: String,
+    /// The other files that the run began with, to refuse others.
+    #[serde(default)]
+    pub(crate) given: Given,
     /// The epoch that is running, from 1, and the batch that comes next in it.
     pub(crate) epoch: usize,
     pub(crate) batch: usize,
@@ -52,10 +56,11 @@ struct Header {
 }
 
 impl State {
-    pub(crate) fn start(config: String, split_hash: String) -> State {
+    pub(crate) fn start(config: String, split_hash: String, given: Given) -> State {
         State {
             config,
             split_hash,
+            given,
             epoch: 1,
             batch: 0,
             loss_sum: 0.0,
@@ -173,7 +178,8 @@ mod tests {
     fn what_is_written_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkpoint.safetensors");
-        let mut state = State::start("seed = 1".to_owned(), "abc".to_owned());
+        let given = Given { init_sha256: Some("12ab".to_owned()), soft_targets_sha256: None };
+        let mut state = State::start("seed = 1".to_owned(), "abc".to_owned(), given);
         state.best = Some(Best { epoch: 3, accuracy: 0.1 + 0.2 });
         state.loss_sum = 1.0 / 3.0;
         let model = BTreeMap::from([(
@@ -191,10 +197,18 @@ mod tests {
     }
 
     #[test]
+    fn the_state_of_an_older_version_knows_no_files() {
+        let state = State::start("seed = 1".to_owned(), "abc".to_owned(), Given::default());
+        let mut json = serde_json::to_value(&state).unwrap();
+        assert!(json.as_object_mut().unwrap().remove("given").is_some());
+        assert_eq!(serde_json::from_value::<State>(json).unwrap(), state);
+    }
+
+    #[test]
     fn damage_is_an_error_with_the_files_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkpoint.safetensors");
-        let state = State::start(String::new(), String::new());
+        let state = State::start(String::new(), String::new(), Given::default());
         let model = BTreeMap::from([("w".to_owned(), Tensor { shape: vec![2], data: vec![1.0, 2.0] })]);
         let moments = BTreeMap::from([("w".to_owned(), (vec![0.5; 3], vec![0.5; 3]))]);
         let optimizer = Optimizer { moments, ..Optimizer::default() };

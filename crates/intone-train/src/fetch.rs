@@ -17,6 +17,7 @@ mod ravdess;
 mod unpack;
 
 pub use crema_d::crema_d;
+pub(crate) use download::sha256;
 pub use hub::{HUB_PREFIX, Hub, HubModel};
 pub use ravdess::{Archive, RAVDESS_ARCHIVE, archive, ravdess};
 

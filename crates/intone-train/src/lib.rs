@@ -25,6 +25,7 @@ pub mod train;
 pub mod training_set;
 
 mod checkpoint;
+mod given;
 mod mixing;
 mod optimizer;
 mod provenance;

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::corpus::{self, Clip};
 use crate::dataset::hex;
 use crate::evaluate::Scores;
+use crate::given::Given;
 use crate::split::Split;
 
 /// What models trained here are for, and what they must not be used for.
@@ -20,7 +21,7 @@ const INTENDED_USE: &str = "Research, teaching and prototypes on acted or read s
     a person feels.";
 
 /// Everything but the weights and the results.
-pub(crate) fn model_meta(config: &Config, split: &Split, split_hash: &str) -> ModelMeta {
+pub(crate) fn model_meta(config: &Config, split: &Split, split_hash: &str, given: &Given) -> ModelMeta {
     let labels = Emotion::ALL.map(|emotion| emotion.name().to_owned()).to_vec();
     let mut meta = ModelMeta::new(config.architecture(labels.len()), config.front_end.clone(), labels);
     let corpora = corpora(split.train());
@@ -30,6 +31,7 @@ pub(crate) fn model_meta(config: &Config, split: &Split, split_hash: &str) -> Mo
         created: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
         commit: env!("INTONE_COMMIT").to_owned(),
         config: config.to_toml(),
+        init_sha256: given.init_sha256.clone(),
         corpora,
         protocol: split.protocol().to_owned(),
         split_hash: split_hash.to_owned(),

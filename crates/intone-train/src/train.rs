@@ -34,6 +34,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{
     Prediction, Scores, coverage, cross_entropy, logits, predictions, score, write_predictions,
 };
+use crate::given::Given;
 use crate::learner::{Inputs, Learner};
 use crate::phase::Phase;
 use crate::provenance::{self, Results};
@@ -197,7 +198,7 @@ pub fn train(
         let plain = order.chunks_exact(batch_size).take(n_plain);
         let clips = |draws: &[Draw]| draws.iter().map(|draw| draw.clip).collect::<Vec<_>>();
         let plain: Result<Vec<_>> = plain.map(|draws| set.plain(state.epoch, &clips(draws))).collect();
-        let file = run.model_file(learner.result(plain?));
+        let file = run.model_file(&state, learner.result(plain?));
         let predictions = run.evaluate(&file, split.validation(), &validation_frames)?;
         let scores = score(&predictions, config.seed)?;
         let accuracy = scores.accuracy.value;
@@ -218,7 +219,7 @@ pub fn train(
         };
         log.append(&row)?;
         write_curve(log.rows(), state.best.map_or(0, |best| best.epoch), &options.out.join("curve.svg"))?;
-        state = State { epoch: state.epoch + 1, best: state.best, ..run.start_state() };
+        state = State { epoch: state.epoch + 1, best: state.best, ..run.start_state(state.given) };
         run.checkpoint(&state, &learner)?;
         progress(Progress::Epoch { row, kept, left: epochs_left(&state, config) });
     }
@@ -331,14 +332,15 @@ impl<'a> Run<'a> {
         &self.config.front_end
     }
 
-    fn start_state(&self) -> State {
-        State::start(self.config.to_toml(), self.split_hash.clone())
+    fn start_state(&self, given: Given) -> State {
+        State::start(self.config.to_toml(), self.split_hash.clone(), given)
     }
 
     /// The place, network and optimiser to begin or go on with.
     fn restore(&self) -> Result<(State, Learner)> {
         if !self.resume {
-            return Ok((self.start_state(), Learner::new(self.config, &self.device)?));
+            let state = self.start_state(Given::of(self.config)?);
+            return Ok((state, Learner::new(self.config, &self.device)?));
         }
         let path = checkpoint_path(self.out);
         let (state, tensors, optimizer) = checkpoint::read(&path)?;
@@ -349,11 +351,13 @@ impl<'a> Run<'a> {
         if state.split_hash != self.split_hash {
             return refuse("it belongs to other data or another split; see split.csv beside it");
         }
+        state.given.check(self.config)?;
         Ok((state, Learner::restore(self.config, &self.device, tensors, optimizer)?))
     }
 
-    fn model_file(&self, tensors: BTreeMap<String, Tensor>) -> ModelFile {
-        ModelFile::new(provenance::model_meta(self.config, self.split, &self.split_hash), tensors)
+    fn model_file(&self, state: &State, tensors: BTreeMap<String, Tensor>) -> ModelFile {
+        let meta = provenance::model_meta(self.config, self.split, &self.split_hash, &state.given);
+        ModelFile::new(meta, tensors)
     }
 
     fn evaluate(&self, file: &ModelFile, clips: &[Clip], frames: &[Frames]) -> Result<Vec<Prediction>> {

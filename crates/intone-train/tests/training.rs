@@ -261,6 +261,42 @@ fn the_encoder_that_is_kept_is_extrapolated_from_the_published_one() {
 }
 
 #[test]
+fn a_run_goes_on_with_the_published_weights_that_it_began_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    write_corpus(&data);
+    let (path, mut config) = published(dir.path());
+    config.training.max_epochs = 2;
+    let out = dir.path().join("run");
+    let run = |resume: bool, stop: bool| {
+        train(&config, &split(&data), &options(&out, resume), &AtomicBool::new(stop), &|_| ())
+    };
+    run(false, true).unwrap();
+    let weights = std::fs::read(&path).unwrap();
+    std::fs::write(&path, b"others").unwrap();
+    let message = run(true, false).unwrap_err().to_string();
+    assert!(message.starts_with("model.init: expected the file that the run began with"), "{message}");
+    assert!(message.contains("whisper.safetensors with SHA-256"), "{message}");
+    std::fs::write(&path, &weights).unwrap();
+    run(true, false).unwrap();
+    let init_sha256 = || ModelFile::open(out.join("best.safetensors")).unwrap().meta.provenance.init_sha256;
+    assert_eq!(init_sha256().map(|sum| sum.len()), Some(64));
+    assert!(message.contains(&init_sha256().unwrap()), "{message}");
+
+    // The checkpoint of an older version did not know: its run goes on, and does not say.
+    let out = dir.path().join("older");
+    train(&config, &split(&data), &options(&out, false), &AtomicBool::new(true), &|_| ()).unwrap();
+    let checkpoint = out.join("checkpoint.safetensors");
+    let mut bytes = std::fs::read(&checkpoint).unwrap();
+    let place = bytes.windows(5).position(|part| part == b"given").unwrap();
+    bytes[place..place + 5].copy_from_slice(b"other");
+    std::fs::write(&checkpoint, bytes).unwrap();
+    train(&config, &split(&data), &options(&out, true), &AtomicBool::new(false), &|_| ()).unwrap();
+    assert_eq!(ModelFile::open(out.join("best.safetensors")).unwrap().meta.provenance.init_sha256, None);
+}
+
+#[test]
 fn what_cannot_be_trained_is_refused_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

@@ -22,6 +22,7 @@ fn meta() -> ModelMeta {
         created: "2026-01-31T12:00:00Z".into(),
         commit: "a42b3d4".into(),
         config: "[train]\nseed = 7\nname = \"\u{e9}\u{1f600}\"\n".into(),
+        init_sha256: Some("0f".repeat(32)),
         corpora: vec![CorpusInfo {
             name: "crema-d".into(),
             clips: 7442,

@@ -31,7 +31,7 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
 /// What a file's content must hash to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Checksum {
+pub(crate) enum Checksum {
     /// MD5, as Zenodo publishes it: a guard against broken transfers.
     Md5([u8; 16]),
     /// SHA-256.
@@ -254,9 +254,14 @@ impl<'a> Downloader<'a> {
 pub(super) fn verify(path: &Path, expected: Checksum) -> Result<Option<Checksum>> {
     let actual = match expected {
         Checksum::Md5(_) => Checksum::Md5(hash::<Md5>(path)?.into()),
-        Checksum::Sha256(_) => Checksum::Sha256(hash::<Sha256>(path)?.into()),
+        Checksum::Sha256(_) => sha256(path)?,
     };
     Ok((actual != expected).then_some(actual))
+}
+
+/// The SHA-256 of a file's content.
+pub(crate) fn sha256(path: &Path) -> Result<Checksum> {
+    Ok(Checksum::Sha256(hash::<Sha256>(path)?.into()))
 }
 
 impl std::fmt::Display for Checksum {

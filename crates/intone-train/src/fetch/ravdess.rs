@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::download::{Checksum, Downloader, Wanted, verify};
-use super::{Event, Fetched, Options, unpack};
+use super::{Event, Fetched, Options, sha256, unpack};
 use crate::error::{Error, Result};
 
 /// A published ZIP archive.
@@ -108,9 +108,4 @@ fn write_sums(folder: &Path, files: &[PathBuf]) -> Result<()> {
     let lines: String = sums?.iter().map(|(path, sum)| format!("{sum}  {}\n", path.display())).collect();
     let list = folder.join(SUMS_FILE);
     std::fs::write(&list, lines).map_err(Error::io(&list))
-}
-
-fn sha256(path: &Path) -> Result<Checksum> {
-    let impossible = Checksum::Sha256([0; 32]);
-    Ok(verify(path, impossible)?.unwrap_or(impossible))
 }

@@ -342,6 +342,10 @@ pub struct Provenance {
     pub commit: String,
     /// The resolved training configuration, TOML.
     pub config: String,
+    /// SHA-256 of the file with published weights that training began with, lower-case hexadecimal; none where it began at
+    /// random, or where that was not noted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_sha256: Option<String>,
     /// The corpora that it was trained on.
     pub corpora: Vec<CorpusInfo>,
     /// The evaluation protocol, by name.
