@@ -32,7 +32,8 @@ QUIET = ["augment.cut_share=0", "augment.babble_share=0", "augment.noise_snr_db=
 PLAIN = [*QUIET, "model.extrapolation=1", "training.keep=best"]
 
 # Runs that are about changed sounds, and how many clips of the validation speakers they are changed of.
-ON_CHANGED = ("recipe", "recipe-seed-2", "recipe-seed-3", "softer-noise", "twice", "quiet")
+ON_CHANGED = ("recipe", "recipe-seed-2", "recipe-seed-3", "softer-noise", "twice", "quiet",
+              "recipe-short", "ends", "pitch", "filter", "layers")
 N_CHANGED = 300
 
 # Ten epochs of head and encoder together, in place of 24: at this length the ingredients are compared.
@@ -46,6 +47,12 @@ RUNS = {
     "softer-noise": (["augment.noise_snr_db=[10.0, 40.0]"], "the recipe, its noise no louder than 10 dB below the speech"),
     "twice": (["augment.cut_share=0.2", "augment.cut_s=[0.3, 1.5]", "augment.babble_share=0.2", "augment.babble_snr_db=[-5.0, 20.0]",
                "augment.noise_snr_db=[10.0, 40.0]"], "the same, stretches and babble twice as often, shorter and louder"),
+    "recipe-short": ([SHORT], "the recipe for 10 epochs of head and encoder together; the four below change this one"),
+    "ends": ([SHORT, "augment.ends_share=0.5"], "half of the clips with up to a second of their silent ends, under noise and voices too"),
+    "pitch": ([SHORT, "augment.pitch_share=0.5", "augment.pitch_semitones=3"], "half of the clips higher or lower, at the same speed"),
+    "filter": ([SHORT, "augment.filter_share=0.5", "augment.band_limit_share=0.05"],
+               "half of the clips through a random filter, one of twenty over a telephone"),
+    "layers": ([SHORT, "model.mix_learning_rate=0.02"], "the weights of the layers at a step size of their own"),
     "quiet": (QUIET, "the recipe without stretches, babble and loud noise"),
     "plain": ([], "of `quiet` the best epoch's model, no further than training came; the runs below change this one"),
     "plain-seed-2": (["seed=2"], "another seed"),
