@@ -36,6 +36,10 @@ fn fixtures() -> Vec<(String, Vec<u8>)> {
         writer.finalize().unwrap();
         files.push((name.to_owned(), bytes.into_inner()));
     }
+    for name in ["chirp.mp3", "chirp.flac", "chirp.ogg"] {
+        let (_, file) = files.iter().find(|(other, _)| other == name).unwrap();
+        files.push((format!("joined, {name}"), file.repeat(2)));
+    }
     files.sort();
     assert!(files.len() > 20, "the fixtures are there");
     files

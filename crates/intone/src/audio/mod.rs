@@ -4,6 +4,8 @@
 //! [`Resampler`] brings samples to another rate. The content decides what a file is, never its name.
 
 mod aiff;
+mod flac;
+mod mp3;
 mod mp4;
 mod pcm;
 mod probe;

@@ -1,12 +1,14 @@
 //! Finding out what a file is, and saying it where that is nothing that can be decoded.
 
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::LazyLock;
 
 use symphonia::core::codecs::audio::{AudioCodecId, well_known as codec};
 use symphonia::core::errors::Error as DecoderError;
 use symphonia::core::formats::probe::{Hint, Probe};
-use symphonia::core::formats::well_known::{FORMAT_ID_ADTS, FORMAT_ID_MKV, FORMAT_ID_MP3, FORMAT_ID_WAVE};
+use symphonia::core::formats::well_known::{
+    FORMAT_ID_ADTS, FORMAT_ID_FLAC, FORMAT_ID_MKV, FORMAT_ID_MP3, FORMAT_ID_WAVE,
+};
 use symphonia::core::formats::{FormatReader, Track};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes, ReadOnlySource, SeekBuffered};
 use symphonia::core::meta::{RawValue, Tag};
@@ -15,6 +17,8 @@ use symphonia::core::units::TimeBase;
 use symphonia::default::formats;
 
 use super::SampleRate;
+use super::flac::FlacFiles;
+use super::mp3::Mp3Reader;
 use super::mp4::{self, Edit, Inspection};
 use super::pcm::PcmReader;
 use crate::{Error, Result};
@@ -51,9 +55,9 @@ const SEGMENT: [u8; 4] = [0x18, 0x53, 0x80, 0x67];
 static PROBE: LazyLock<Probe> = LazyLock::new(|| {
     let mut probe = Probe::default();
     probe.register_format::<PcmReader<'_>>();
-    probe.register_format::<formats::FlacReader<'_>>();
+    probe.register_format::<FlacFiles<'_>>();
     probe.register_format::<formats::OggReader<'_>>();
-    probe.register_format::<formats::MpaReader<'_>>();
+    probe.register_format::<Mp3Reader<'_>>();
     probe.register_format::<formats::AdtsReader<'_>>();
     probe.register_format::<formats::MkvReader<'_>>();
     probe
@@ -143,8 +147,6 @@ pub(super) struct Trim {
     pub(super) promised: Option<u64>,
     /// Frames by which the promise may be broken without a word: it is not exact.
     pub(super) tolerance: u64,
-    /// The demultiplexer trims the end by a guess from the file's size: it must not.
-    pub(super) end_is_estimate: bool,
 }
 
 /// What the file says about a track's length and its encoder's delay, as far as it is not applied by the
@@ -153,9 +155,8 @@ pub(super) fn trim(demuxer: &mut dyn FormatReader, track: &Track, edits: &[Edit]
     let params = track.codec_params.as_ref().and_then(|params| params.audio());
     let rate = params.and_then(|params| params.sample_rate);
     match demuxer.format_info().format {
-        // Without a tag by the encoder the number of frames is guessed from the first sixteen of them. For
-        // variable bit rates the guess is far off, and audio would be cut away.
-        FORMAT_ID_MP3 if track.delay.is_none() => return Trim { end_is_estimate: true, ..Trim::default() },
+        // Only tags that also say what the encoder added are exact.
+        FORMAT_ID_MP3 => return Trim { promised: track.delay.and(track.num_frames), ..Trim::default() },
         FORMAT_ID_ADTS => return Trim::default(),
         // Blocks of ADPCM may hold more frames than the header says.
         FORMAT_ID_WAVE => {
@@ -195,6 +196,11 @@ pub(super) fn trim(demuxer: &mut dyn FormatReader, track: &Track, edits: &[Edit]
     };
     let (start, len) = (frames(edit.start), len.map(frames));
     Trim { start, end: len.map(|len| start.saturating_add(len)), promised: len, ..Trim::default() }
+}
+
+/// Whether each of several recordings in a file says for itself how long it is.
+pub(super) fn promises_one_by_one(demuxer: &dyn FormatReader) -> bool {
+    matches!(demuxer.format_info().format, FORMAT_ID_FLAC | FORMAT_ID_MP3)
 }
 
 /// Frames before a Matroska track's beginning: its codec's delay shows as a negative time of the first packet.
@@ -283,7 +289,7 @@ pub(super) fn codec_name(id: AudioCodecId) -> String {
 /// A decoder's error in this crate's words.
 pub(super) fn explain(error: DecoderError) -> Error {
     match error {
-        DecoderError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+        DecoderError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Error::Audio("the file ends inside its header".to_owned())
         }
         DecoderError::IoError(error) => Error::Io(error),
@@ -318,7 +324,7 @@ fn describe(head: &[u8]) -> Option<Error> {
 }
 
 /// The next bytes, `N` or what is left, without moving on.
-fn peek<const N: usize>(source: &mut MediaSourceStream<'_>) -> Result<Vec<u8>> {
+pub(super) fn peek<const N: usize>(source: &mut MediaSourceStream<'_>) -> io::Result<Vec<u8>> {
     source.ensure_seekback_buffer(N);
     let mut bytes = vec![0; N];
     let mut n_read = 0;
@@ -335,15 +341,15 @@ fn peek<const N: usize>(source: &mut MediaSourceStream<'_>) -> Result<Vec<u8>> {
 
 /// Skips the ID3v2 tags that precede MP3, AAC and sometimes FLAC and WAV files, and counts them. Source:
 /// id3.org/id3v2.4.0-structure, section 3.1.
-fn skip_id3v2(source: &mut MediaSourceStream<'_>) -> Result<usize> {
+pub(super) fn skip_id3v2(source: &mut MediaSourceStream<'_>) -> io::Result<usize> {
     let mut n_tags = 0;
     while let [b'I', b'D', b'3', _, _, flags, l0, l1, l2, l3] = peek::<10>(source)?[..] {
         let len = [l0, l1, l2, l3].iter().fold(0, |len, byte| len << 7 | u64::from(byte & 0x7F));
         let footer_len = if flags & 0x10 == 0 { 0 } else { 10 };
         match source.ignore_bytes(10 + len + footer_len) {
             Ok(()) => n_tags += 1,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(n_tags + 1),
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(n_tags + 1),
+            Err(error) => return Err(error),
         }
     }
     Ok(n_tags)

@@ -11,7 +11,6 @@ use symphonia::core::errors::Error as DecoderError;
 use symphonia::core::formats::{FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::packet::Packet;
-use symphonia::core::units::Duration;
 
 use super::probe::{self, Trim, guard};
 use super::{SampleRate, Warning, check_samples};
@@ -22,7 +21,8 @@ use crate::{Error, Result};
 const MAX_IDLE_PACKETS: u64 = 1_000_000;
 
 /// A recording that is decoded piece by piece: mono samples at the rate of its file, as in
-/// [`Audio`](super::Audio), in bounded memory.
+/// [`Audio`](super::Audio), in bounded memory. Several that follow each other in one MP3, FLAC or Ogg file are
+/// heard as one, as far as they have the sample rate of the first.
 pub struct AudioStream {
     demuxer: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
@@ -157,8 +157,9 @@ impl AudioStream {
     /// The next mono samples, at most some thousands and at least one; `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BadSample`]; [`Error::Audio`] where the sample rate changes. Damage is no
-    /// error: what can be decoded is given out, and [`AudioStream::warnings`] say what is missing.
+    /// [`Error::Io`]; [`Error::BadSample`]; [`Error::Audio`] where the sample rate changes within a
+    /// recording. Damage is no error: what can be decoded is given out, and [`AudioStream::warnings`] say
+    /// what is missing.
     pub fn next_chunk(&mut self) -> Result<Option<&[f32]>> {
         match self.state {
             State::Finished => return Ok(None),
@@ -196,13 +197,18 @@ impl AudioStream {
                 return Ok(self.finish(End::Abrupt));
             }
             n_idle += 1;
-            let mut packet = match guard(|| self.demuxer.next_packet()) {
+            let packet = match guard(|| self.demuxer.next_packet()) {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return Ok(self.finish(End::Regular)),
-                Err(DecoderError::ResetRequired) => {
-                    self.restart()?;
-                    continue;
-                }
+                Err(DecoderError::ResetRequired) => match self.restart() {
+                    Ok(()) => continue,
+                    Err(error) if self.n_samples == 0 => return Err(error),
+                    Err(error) => {
+                        let at_s = self.seconds(self.n_samples);
+                        self.warnings.push(Warning::Unread { at_s, reason: error.to_string() });
+                        return Ok(self.finish(End::Regular));
+                    }
+                },
                 Err(DecoderError::IoError(error)) if is_failure(&error) => return Err(Error::Io(error)),
                 // The only end that Matroska has when its length is not known.
                 Err(DecoderError::IoError(_)) if self.trim.tolerance > 0 => {
@@ -216,9 +222,6 @@ impl AudioStream {
             };
             if packet.track_id != self.track_id || packet.data.is_empty() {
                 continue;
-            }
-            if self.trim.end_is_estimate {
-                packet.trim_end = Duration::ZERO;
             }
             match guard(|| decode(self.decoder.as_mut(), &packet, &mut self.interleaved)) {
                 Ok(None) => {}
@@ -270,12 +273,28 @@ impl AudioStream {
         Ok(!self.chunk.is_empty())
     }
 
-    /// Begins the next of several streams that follow each other in one file, as Ogg allows.
+    /// Begins the next of several recordings that follow each other in one file, as Ogg allows. An error says
+    /// why it cannot be read.
     fn restart(&mut self) -> Result<()> {
-        let track = audio_track(self.demuxer.as_ref())?;
-        self.decoder = make_decoder(track)?;
+        let n_so_far = self.n_samples.saturating_add(self.n_lost);
+        let promised = self.trim.promised.take();
+        let is_exact = probe::promises_one_by_one(self.demuxer.as_ref());
+        if is_exact && promised.is_some_and(|promised| promised > n_so_far) {
+            self.record_damage("a recording that others follow is cut short");
+        }
+        let track = audio_track(self.demuxer.as_ref())?.clone();
+        let decoder = make_decoder(&track)?;
+        let rate = track.codec_params.as_ref().and_then(|params| params.audio()?.sample_rate).map(SampleRate);
+        if let Some(rate) = rate.filter(|&rate| self.n_decoded > 0 && rate != self.sample_rate) {
+            let old = self.sample_rate;
+            return Err(Error::Audio(format!("its sample rate is {rate} instead of {old}")));
+        }
+        self.decoder = decoder;
         self.track_id = track.id;
-        self.trim.promised = None;
+        if is_exact {
+            let promised = probe::trim(self.demuxer.as_mut(), &track, &[]).promised;
+            self.trim.promised = promised.map(|promised| promised.saturating_add(n_so_far));
+        }
         Ok(())
     }
 

@@ -22,6 +22,13 @@ pub enum Warning {
         /// What the decoder said about the first of them.
         reason: String,
     },
+    /// The file holds a further recording that was not read.
+    Unread {
+        /// Where it begins, seconds from the beginning of what was decoded.
+        at_s: f64,
+        /// Why it was not.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -39,6 +46,9 @@ impl fmt::Display for Warning {
             }
             Warning::Damaged { n_packets, first_s, reason } => {
                 write!(f, "{n_packets} damaged packets were left out, the first at {first_s:.2} s: {reason}")
+            }
+            Warning::Unread { at_s, reason } => {
+                write!(f, "the file goes on after {at_s:.2} s, which was not read: {reason}")
             }
         }
     }
