@@ -105,6 +105,17 @@ impl Options {
         let out_of_range = |what: &'static str, expected: String, actual: String| {
             Err(intone::Error::OutOfRange { what, expected, actual }.into())
         };
+        if let Some(url) = &self.base_url {
+            let uri = url.parse::<ureq::http::Uri>().ok();
+            let is_http = |uri: &ureq::http::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+            if !uri
+                .as_ref()
+                .is_some_and(|uri| is_http(uri) && uri.host().is_some_and(|host| !host.is_empty()))
+            {
+                let expected = "http://HOST/... or https://HOST/...".to_owned();
+                return out_of_range("base_url", expected, format!("{url:?}"));
+            }
+        }
         if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
             return out_of_range(
                 "connections",

@@ -244,6 +244,20 @@ fn a_file_of_another_size_is_refused_before_it_fills_the_disk() {
 }
 
 #[test]
+fn what_is_no_address_is_refused_before_anything_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for url in ["nourl", "", "ftp://127.0.0.1/x", "http://", "http:///x", "a mirror", "/mnt/mirror"] {
+        let options = Options { base_url: Some(url.to_owned()), ..Options::default() };
+        let event = |event: Event<'_>| panic!("{event:?}");
+        for result in [ravdess(folder.path(), &options, &event), crema_d(folder.path(), &options, &event)] {
+            let error = result.unwrap_err().to_string();
+            let expected = format!("base_url: expected http://HOST/... or https://HOST/..., got {url:?}");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
