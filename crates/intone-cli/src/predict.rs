@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
 
-    /// Choose among these emotions only (their probabilities then sum to 1)
+    /// Choose among these emotions only (their probabilities then sum to 1); an answer that is uncertain among all stays so
     #[arg(short, long, value_name = "A,B", value_delimiter = ',')]
     classes: Option<Vec<String>>,
 

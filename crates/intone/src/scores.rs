@@ -22,6 +22,8 @@ pub struct Scores {
     labels: Arc<[String]>,
     probabilities: Vec<f32>,
     uncertain_below: f32,
+    /// Whether the answer that this one is a restriction of was uncertain.
+    was_uncertain: bool,
     embedding: Vec<f32>,
 }
 
@@ -35,9 +37,12 @@ impl Scores {
     }
 
     /// Whether the model, as it was calibrated, is too often wrong when it is as unsure as here
-    /// ([`ModelMeta::uncertain_below`](crate::model::ModelMeta::uncertain_below)). Silence is not uncertain.
+    /// ([`ModelMeta::uncertain_below`](crate::model::ModelMeta::uncertain_below)). Silence is not uncertain. A
+    /// [restricted](Scores::restrict) answer is uncertain also where that among all classes is: what sounds like none of the
+    /// chosen classes may be told apart by chance alone.
     pub fn uncertain(&self) -> bool {
-        !self.silence && self.top(1).first().is_some_and(|(_, top)| *top < self.uncertain_below)
+        let below = || self.top(1).first().is_some_and(|(_, top)| *top < self.uncertain_below);
+        !self.silence && (self.was_uncertain || below())
     }
 
     /// The most probable class; of equal ones the first. `None` for silence.
@@ -86,7 +91,8 @@ impl Scores {
     }
 
     /// The answer if only these classes were possible: their probabilities divided by their sum, in the order of
-    /// the model's labels. Where none of them had any probability, all have the same.
+    /// the model's labels. Where none of them had any probability, all have the same. It is as uncertain as before, or more,
+    /// see [`Scores::uncertain`].
     ///
     /// # Errors
     /// [`Error::UnknownLabel`]; [`Error::OutOfRange`] for an empty list.
@@ -106,8 +112,7 @@ impl Scores {
         Ok(Scores {
             labels: kept().map(|(label, _)| label.to_owned()).collect(),
             probabilities: kept().map(|(_, probability)| share(probability)).collect(),
-            // Between fewer classes the same probability means something else.
-            uncertain_below: 0.0,
+            was_uncertain: self.uncertain(),
             embedding: self.embedding.clone(),
             ..*self
         })
@@ -173,6 +178,7 @@ impl Votes {
             labels,
             probabilities: self.sums.iter().map(|&sum| probability(sum) as f32).collect(),
             uncertain_below,
+            was_uncertain: false,
             embedding: self.embedding.iter().map(|sum| (sum / n_voting.max(1) as f64) as f32).collect(),
         }
     }
@@ -246,11 +252,30 @@ mod tests {
         for (uncertain_below, uncertain) in [(0.0, false), (top, false), (top + 1e-4, true), (1.0, true)] {
             let scores = votes.scores(labels(), 1.0, uncertain_below);
             assert_eq!(scores.uncertain(), uncertain, "{uncertain_below}");
-            assert!(!scores.restrict(&["sad"]).unwrap().uncertain());
         }
         let mut silent = Votes::new(4, 2);
         silent.add_silent();
         assert!(!silent.scores(labels(), 1.0, 1.0).uncertain());
+    }
+
+    #[test]
+    fn a_restriction_is_as_uncertain_as_the_answer_or_more() {
+        let of = |probabilities: [f64; 4], uncertain_below| {
+            let votes = Votes { sums: probabilities.to_vec(), embedding: vec![], n_windows: 1, n_silent: 0 };
+            votes.scores(labels(), 1.0, uncertain_below)
+        };
+        let uncertain = |scores: &Scores, classes: &[&str]| scores.restrict(classes).unwrap().uncertain();
+        // Sure between these two, and unsure among all.
+        let unsure = of([0.4, 0.3, 0.3, 0.0], 0.5);
+        assert!(unsure.uncertain() && uncertain(&unsure, &["angry", "sad"]));
+        assert!(uncertain(&unsure.restrict(&["angry", "sad", "happy"]).unwrap(), &["angry", "sad"]));
+        // The other way round: what it was sure of is none of them.
+        let sure = of([0.8, 0.1, 0.1, 0.0], 0.6);
+        assert!(!sure.uncertain() && uncertain(&sure, &["happy", "neutral"]));
+        assert!(!uncertain(&sure, &["angry", "happy"]) && !uncertain(&sure, &["happy", "sad"]));
+        let mut silent = Votes::new(4, 2);
+        silent.add_silent();
+        assert!(!uncertain(&silent.scores(labels(), 1.0, 1.0), &["sad", "happy"]));
     }
 
     #[test]
