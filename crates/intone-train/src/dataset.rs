@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// First bytes of a cached file: what it is, and the version of the way from audio to features. To be raised when
 /// that way changes in any bit.
-const MAGIC: &[u8; 8] = b"INTONEF2";
+const MAGIC: &[u8; 8] = b"INTONEF3";
 
 /// How many unreadable files an error names.
 const MAX_NAMED: usize = 10;

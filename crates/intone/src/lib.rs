@@ -5,6 +5,7 @@ pub mod emotion;
 pub mod error;
 pub mod features;
 pub mod model;
+mod moments;
 mod nn;
 mod parallel;
 pub mod recognizer;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::audio::SampleRate;
+use crate::moments::Moments;
 
 /// Blocks in a second. Ten milliseconds hold a period of the deepest voices (80 Hz) nearly whole, and the gaps between
 /// syllables are longer.
@@ -42,26 +43,23 @@ pub(crate) struct Voice {
     levels: VecDeque<f32>,
     /// Number of blocks that were dropped.
     first: usize,
-    /// The block that is being filled: its samples, their sum and that of their squares.
-    open: (usize, f64, f64),
+    /// The block that is being filled.
+    open: Moments,
 }
 
 impl Voice {
     pub(crate) fn new(sample_rate: SampleRate) -> Voice {
         let rate = f64::from(sample_rate.0);
         let n_block = (rate / BLOCKS_PER_S).round().max(1.0) as usize;
-        Voice { rate, n_block, levels: VecDeque::new(), first: 0, open: (0, 0.0, 0.0) }
+        Voice { rate, n_block, levels: VecDeque::new(), first: 0, open: Moments::default() }
     }
 
     /// Takes the next samples.
     pub(crate) fn listen(&mut self, mut samples: &[f32]) {
         while !samples.is_empty() {
-            let (now, later) = samples.split_at(samples.len().min(self.n_block - self.open.0));
-            for &x in now {
-                let x = f64::from(x);
-                self.open = (self.open.0 + 1, self.open.1 + x, self.open.2 + x * x);
-            }
-            if self.open.0 == self.n_block {
+            let (now, later) = samples.split_at(samples.len().min(self.n_block - self.open.n));
+            self.open.push(now);
+            if self.open.n == self.n_block {
                 self.close_block();
             }
             samples = later;
@@ -70,7 +68,7 @@ impl Voice {
 
     /// Ends the recording: its last block need not be whole.
     pub(crate) fn finish(&mut self) {
-        if self.open.0 > 0 {
+        if self.open.n > 0 {
             self.close_block();
         }
     }
@@ -116,10 +114,7 @@ impl Voice {
     }
 
     fn close_block(&mut self) {
-        let (n, sum, squares) = std::mem::take(&mut self.open);
-        let mean = sum / n as f64;
-        // Without a constant offset, which no one hears.
-        let power = (squares / n as f64 - mean * mean).max(0.0);
+        let power = std::mem::take(&mut self.open).power();
         let level_db = (10.0 * power.log10()) as f32;
         self.levels.push_back(level_db.max(FLOOR_DB));
     }

@@ -85,7 +85,8 @@ pub struct FrontEnd {
     /// Frames in one input of the network.
     pub n_frames: usize,
     /// Trim leading and trailing parts that are more than this below the clip's loudest frame, dB
-    /// (`librosa.effects.trim` with its default frame of 2048 and hop of 512 samples). `None`: no trimming.
+    /// (`librosa.effects.trim` with its default frame of 2048 and hop of 512 samples, of what is left without a constant
+    /// offset, see [`trim`]). `None`: no trimming.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trim_top_db: Option<f32>,
     /// In whose manner.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::moments::Moments;
+
 /// Frame and hop of `librosa.effects.trim`, samples.
 const FRAME_LENGTH: usize = 2_048;
 const HOP_LENGTH: usize = 512;
@@ -15,6 +17,9 @@ const AMIN: f64 = 1e-10;
 /// A frame is silent when its power is `top_db` dB or more below that of the clip's loudest frame, both not
 /// below 1e-10 (-100 dB). Thus a clip that is all zeros is all equally loud, and nothing is taken from it; only
 /// with a `top_db` of zero or less everything is.
+///
+/// Power is that about the frame's mean: a constant offset, which cheap inputs have and no one hears, is none. librosa's is that
+/// about zero; without an offset both are the same but for what swings slower than a frame lasts.
 pub fn trim(samples: &[f32], top_db: f32) -> Range<usize> {
     let powers = frame_powers(samples);
     let db = |power: f64| 10.0 * power.max(AMIN).log10();
@@ -25,19 +30,17 @@ pub fn trim(samples: &[f32], top_db: f32) -> Range<usize> {
     first * HOP_LENGTH..((last + 1) * HOP_LENGTH).min(samples.len())
 }
 
-/// Mean square of each frame, the frames centred on multiples of the hop and the clip surrounded by zeros.
+/// Mean square of each frame about its mean, the frames centred on multiples of the hop and the clip surrounded by nothing,
+/// which is on every mean.
 fn frame_powers(samples: &[f32]) -> Vec<f64> {
     // A frame is four hops long, so it is a sum of four blocks: two before its centre, two after it.
     const BLOCKS: usize = FRAME_LENGTH / HOP_LENGTH;
-    let blocks: Vec<f64> = samples
-        .chunks(HOP_LENGTH)
-        .map(|block| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum())
-        .collect();
+    let blocks: Vec<Moments> = samples.chunks(HOP_LENGTH).map(Moments::of).collect();
     let n_frames = 1 + samples.len() / HOP_LENGTH;
     (0..n_frames)
         .map(|t| {
             let inside = t.saturating_sub(BLOCKS / 2)..(t + BLOCKS / 2).min(blocks.len());
-            blocks[inside].iter().sum::<f64>() / FRAME_LENGTH as f64
+            blocks[inside].iter().copied().sum::<Moments>().energy() / FRAME_LENGTH as f64
         })
         .collect()
 }
@@ -54,6 +57,20 @@ mod tests {
         let kept = trim(&samples, 30.0);
         assert!(kept.start > 0 && kept.start <= 6_000 && kept.end >= 13_000 && kept.end < 20_000, "{kept:?}");
         assert!(kept.start >= 6_000 - FRAME_LENGTH && kept.end <= 13_000 + FRAME_LENGTH, "{kept:?}");
+    }
+
+    #[test]
+    fn a_constant_offset_keeps_no_silence() {
+        // 60 dB below the sound, but for the offset.
+        let mut samples = crate::testing::noise(20_000, 1);
+        samples.iter_mut().for_each(|x| *x *= 0.000_1);
+        samples[8_000..12_000].iter_mut().for_each(|x| *x *= 1_000.0);
+        let kept = trim(&samples, 30.0);
+        assert!(kept.start > 6_000 && kept.end < 14_000, "{kept:?}");
+        for offset in [0.003, -0.05, 0.5] {
+            let moved: Vec<f32> = samples.iter().map(|x| x + offset).collect();
+            assert_eq!(trim(&moved, 30.0), kept, "{offset}");
+        }
     }
 
     #[test]
