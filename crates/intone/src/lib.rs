@@ -8,6 +8,7 @@ pub mod model;
 mod moments;
 mod nn;
 mod parallel;
+mod pass;
 pub mod recognizer;
 pub mod scores;
 pub mod stream;

@@ -5,40 +5,38 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::Result;
-use crate::audio::{Audio, AudioStream, Resampler, SampleRate};
-use crate::features::{Extractor, FrontEnd};
+use crate::audio::{Audio, AudioStream, SampleRate};
+use crate::features::Extractor;
 use crate::model::file::read_limited;
 use crate::model::{Model, ModelError, ModelFile, ModelMeta};
 use crate::parallel::in_pool;
+use crate::pass::Pass;
 use crate::scores::{Scores, Votes};
 use crate::stream::Stream;
 use crate::timeline::{Reading, Window};
-use crate::window::{Cut, Windows};
+use crate::voice::Hearing;
 
 /// The longest recording whose silent ends are trimmed where the front end asks for it, seconds.
 ///
 /// Trimming needs the whole recording: its loudest frame decides what is silent. A minute is longer than any
-/// utterance, and little memory; a longer recording is looked at untrimmed, in one pass, and its silent
-/// windows have no say anyway.
+/// utterance, and little memory; a longer recording is looked at in one pass, and windows in which nobody speaks have no say
+/// anyway.
 pub const MAX_TRIMMED_S: f64 = 60.0;
 
-/// The most windows that go through the network at once. More are not faster, and each takes nine megabytes
-/// of activations in the reference network.
-const MAX_BATCH: usize = 4;
-
-/// The largest batch in numbers, for models with huge windows: 64 MiB.
-const MAX_BATCH_VALUES: usize = 1 << 24;
-
 /// Samples that are looked at together, so that the memory for their frames stays small.
-const N_PIECE: usize = 1 << 15;
+pub(crate) const N_PIECE: usize = 1 << 15;
 
 /// A trained model, ready to recognise. Cheap to clone; one serves any number of threads.
 ///
 /// A recording is brought to the front end's sample rate and, where the front end asks for it and the
 /// recording lasts at most [`MAX_TRIMMED_S`], freed of its silent ends. It is cut into windows that overlap by
-/// half, the last ending with the recording. The answer is the mean of the windows' probabilities. A window in
-/// which the recording swings less than 60 dB below full scale is silent and has no say; where all are, the
-/// answer is [`Scores::silence`].
+/// half, the last ending with the recording.
+///
+/// The answer is the mean of the windows' probabilities. Each counts as much as there is voice in it: what rises 10 dB above the
+/// background. Where there is no voice in any window, those in which something rises by 5 dB count, all alike. The others have no
+/// say, nor has one in which the recording swings less than 60 dB below full scale; where none has, the answer is
+/// [`Scores::silence`]. The background is the level that is not reached in a tenth of the ten seconds before the window's
+/// end, at most 40 dB below full scale; in less than half a second there is none to be found.
 #[derive(Clone)]
 pub struct Recognizer {
     meta: Arc<ModelMeta>,
@@ -215,9 +213,10 @@ impl Recognizer {
         &self.extractor
     }
 
-    /// Adds what the network says of `n` windows of one length, `[n, n_mels, n_frames]`, to `votes`.
-    pub(crate) fn vote(&self, windows: &[f32], n: usize, votes: &mut Votes) -> Result<()> {
-        let n_labels = self.labels.len();
+    /// Adds what the network says of windows of one length, `[n, n_mels, n_frames]`, to `votes`. Of each of them
+    /// stands in `hearings` what is to be heard in it.
+    pub(crate) fn vote(&self, windows: &[f32], hearings: &[Hearing], votes: &mut Votes) -> Result<()> {
+        let (n, n_labels) = (hearings.len(), self.labels.len());
         let front_end = self.extractor.front_end();
         let sound_s = front_end.frames_s(windows.len() / (n * front_end.n_mels));
         let embeddings = self.classifier.embed(windows, n)?;
@@ -226,8 +225,8 @@ impl Recognizer {
             return Err(ModelError::Answer.into());
         }
         let embeddings = embeddings.chunks_exact(self.classifier.n_embedding());
-        for (logits, embedding) in logits.chunks_exact(n_labels).zip(embeddings) {
-            votes.add(logits, embedding, self.meta.calibration(), sound_s);
+        for ((logits, embedding), &hearing) in logits.chunks_exact(n_labels).zip(embeddings).zip(hearings) {
+            votes.add(logits, embedding, self.meta.calibration(), sound_s, hearing);
         }
         Ok(())
     }
@@ -282,155 +281,16 @@ impl Classifier for Model {
     }
 }
 
-/// The way of one recording through the recogniser.
-struct Pass<'a> {
-    recognizer: &'a Recognizer,
-    sample_rate: SampleRate,
-    n_samples: u64,
-    resampler: Resampler,
-    resampled: Vec<f32>,
-    /// The recording so far, as long as it may yet be trimmed.
-    held: Option<Vec<f32>>,
-    windows: Windows,
-    batch: Batch<'a>,
-}
-
-impl<'a> Pass<'a> {
-    fn new(recognizer: &'a Recognizer, sample_rate: SampleRate) -> Result<Pass<'a>> {
-        let front_end = recognizer.extractor.front_end();
-        Ok(Pass {
-            recognizer,
-            sample_rate,
-            n_samples: 0,
-            resampler: Resampler::new(sample_rate, SampleRate(front_end.sample_rate_hz))?,
-            resampled: Vec::new(),
-            held: front_end.trim_top_db.map(|_| Vec::new()),
-            windows: Windows::new(&recognizer.extractor, sample_rate, Cut::by_half(front_end)),
-            batch: Batch::new(recognizer),
-        })
-    }
-
-    fn push(&mut self, samples: &[f32]) -> Result<()> {
-        for piece in samples.chunks(N_PIECE) {
-            self.n_samples += piece.len() as u64;
-            self.resampled.clear();
-            self.windows.listen(piece);
-            self.resampler.push(piece, &mut self.resampled);
-            self.take_resampled()?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Scores> {
-        self.resampled.clear();
-        self.resampler.finish(&mut self.resampled);
-        self.take_resampled()?;
-        if let Some(mut held) = self.held.take() {
-            let front_end = self.recognizer.extractor.front_end();
-            let kept = front_end.kept(&mut held);
-            self.windows.skip(kept.start);
-            self.look_at(&held[kept])?;
-        }
-        self.windows.finish();
-        self.cut_windows()?;
-        self.batch.classify()?;
-        Ok(self.recognizer.scores(&self.batch.votes, self.duration_s()))
-    }
-
-    /// Length of the recording so far, seconds.
-    fn duration_s(&self) -> f64 {
-        self.n_samples as f64 / f64::from(self.sample_rate.0)
-    }
-
-    /// What was resampled is held back as long as it may be trimmed, else looked at.
-    fn take_resampled(&mut self) -> Result<()> {
-        let resampled = std::mem::take(&mut self.resampled);
-        match &mut self.held {
-            None => self.look_at(&resampled)?,
-            Some(held) => {
-                held.extend_from_slice(&resampled);
-                if held.len() > self.recognizer.extractor.front_end().max_trimmed() {
-                    let held = self.held.take().unwrap_or_default();
-                    self.look_at(&held)?;
-                }
-            }
-        }
-        self.resampled = resampled;
-        Ok(())
-    }
-
-    fn look_at(&mut self, samples: &[f32]) -> Result<()> {
-        for piece in samples.chunks(N_PIECE) {
-            self.windows.push(piece);
-            self.cut_windows()?;
-        }
-        Ok(())
-    }
-
-    fn cut_windows(&mut self) -> Result<()> {
-        while let Some(window) = self.windows.next(self.batch.room())? {
-            if window.silent {
-                self.batch.votes.add_silent();
-            } else {
-                self.batch.keep(window.n_frames)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Windows that wait to go through the network together, and what the network said of those before.
-struct Batch<'a> {
-    recognizer: &'a Recognizer,
-    /// `[capacity, n_mels, n_frames]`.
-    windows: Vec<f32>,
-    n_mels: usize,
-    n_window: usize,
-    n_waiting: usize,
-    votes: Votes,
-}
-
-impl<'a> Batch<'a> {
-    fn new(recognizer: &'a Recognizer) -> Batch<'a> {
-        let FrontEnd { n_mels, n_frames, .. } = *recognizer.extractor.front_end();
-        let n_window = n_mels * n_frames;
-        Batch { recognizer, windows: Vec::new(), n_mels, n_window, n_waiting: 0, votes: recognizer.votes() }
-    }
-
-    /// Where the next window is to be written.
-    fn room(&mut self) -> &mut [f32] {
-        let start = self.n_waiting * self.n_window;
-        if self.windows.len() < start + self.n_window {
-            self.windows.resize(start + self.n_window, 0.0);
-        }
-        &mut self.windows[start..start + self.n_window]
-    }
-
-    /// Keeps the window of `n_frames` that was written last, to be classified when there are enough. Only the one
-    /// window of a short recording may be shorter than others.
-    fn keep(&mut self, n_frames: usize) -> Result<()> {
-        self.n_waiting += 1;
-        self.n_window = self.n_mels * n_frames;
-        let capacity = (MAX_BATCH_VALUES / self.n_window).clamp(1, MAX_BATCH);
-        if self.n_waiting == capacity { self.classify() } else { Ok(()) }
-    }
-
-    fn classify(&mut self) -> Result<()> {
-        let n = std::mem::take(&mut self.n_waiting);
-        if n == 0 {
-            return Ok(());
-        }
-        self.recognizer.vote(&self.windows[..n * self.n_window], n, &mut self.votes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
     use super::*;
     use crate::Error;
+    use crate::features::{FrontEnd, Style};
     use crate::model::{Architecture, VggConfig};
+    use crate::pass::MAX_BATCH;
+    use crate::testing::noise;
 
     /// From one window to its logits.
     type Answer = dyn Fn(&[f32]) -> Vec<f32> + Send + Sync;
@@ -528,13 +388,13 @@ mod tests {
     fn nothing_of_a_recording_is_ignored() {
         let (recognizer, fake) = recognizer_of(front_end(), low_or_high);
         // A low tone, and in the last tenth of a second a much louder high one.
-        let samples = [tone(200.0, 0.01, 10.0, RATE), tone(3_000.0, 1.0, 0.1, RATE)].concat();
+        let samples = [tone(200.0, 0.1, 10.0, RATE), tone(3_000.0, 1.0, 0.1, RATE)].concat();
         let n_frames = 1 + samples.len() / 256;
         let scores = recognizer.recognize(&audio(samples, RATE)).unwrap();
         assert_eq!(scores.n_windows, (n_frames - 32).div_ceil(16) + 1);
         assert_eq!(fake.batches.lock().unwrap().iter().sum::<usize>(), scores.n_windows);
         let (quiet, _) = recognizer_of(front_end(), low_or_high);
-        let without = quiet.recognize(&audio(tone(200.0, 0.01, 10.1, RATE), RATE)).unwrap();
+        let without = quiet.recognize(&audio(tone(200.0, 0.1, 10.1, RATE), RATE)).unwrap();
         assert!(scores.get("high") > without.get("high"), "{scores:?} {without:?}");
     }
 
@@ -573,11 +433,77 @@ mod tests {
         assert!(scores.n_silent > 30, "{scores:?}");
         assert_eq!(fake.batches.lock().unwrap().iter().sum::<usize>(), scores.n_windows - scores.n_silent);
 
-        let silence = recognizer.recognize(&audio(tone(200.0, 0.000_9, 5.0, RATE), RATE)).unwrap();
+        let islet =
+            |amplitude: f32| [tone(200.0, amplitude, 0.5, RATE), vec![0.0; 4 * RATE as usize]].concat();
+        let silence = recognizer.recognize(&audio(islet(0.000_9), RATE)).unwrap();
         assert!(silence.silence && silence.label().is_none());
         assert_eq!(silence.probabilities(), [0.5, 0.5]);
         assert_eq!(silence.embedding(), [0.0, 0.0]);
-        assert!(!recognizer.recognize(&audio(tone(200.0, 0.001_1, 5.0, RATE), RATE)).unwrap().silence);
+        assert!(!recognizer.recognize(&audio(islet(0.001_1), RATE)).unwrap().silence);
+    }
+
+    /// The front end above, and the same with windows of any length whose ends are trimmed.
+    fn front_ends() -> [FrontEnd; 2] {
+        [front_end(), FrontEnd { style: Style::Whisper, trim_top_db: Some(30.0), ..front_end() }]
+    }
+
+    /// Noise of this effective value under something, and behind it for so many seconds.
+    fn in_noise(mut samples: Vec<f32>, effective: f32, behind_s: usize) -> Audio {
+        samples.resize(samples.len() + behind_s * RATE as usize, 0.0);
+        let noise = noise(samples.len(), 1);
+        let scale = effective * 3f32.sqrt();
+        audio(samples.iter().zip(noise).map(|(x, noise)| x + scale * noise).collect(), RATE)
+    }
+
+    #[test]
+    fn noise_behind_a_recording_changes_nothing() {
+        for front_end in front_ends() {
+            let (recognizer, _) = recognizer_of(front_end, low_or_high);
+            // Words, and in what follows the noise of an ordinary room, too loud to be trimmed.
+            let words =
+                || [tone(200.0, 0.1, 0.8, RATE), vec![0.0; 2_000], tone(200.0, 0.1, 0.9, RATE)].concat();
+            let alone = recognizer.recognize(&in_noise(words(), 0.004, 0)).unwrap();
+            let long = recognizer.recognize(&in_noise(words(), 0.004, 20)).unwrap();
+            let (p_alone, p_long) = (alone.probabilities()[0], long.probabilities()[0]);
+            assert!((p_alone - p_long).abs() < 0.05 && p_alone > 0.6, "{alone:?} {long:?}");
+            assert!(long.n_silent > 30 && alone.n_silent == 0, "{alone:?} {long:?}");
+
+            let noise = recognizer.recognize(&in_noise(Vec::new(), 0.004, 20)).unwrap();
+            assert!(noise.silence, "{noise:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_fainter_than_a_voice_is_answered_where_there_is_none() {
+        for front_end in front_ends() {
+            let (recognizer, _) = recognizer_of(front_end, low_or_high);
+            // Its level is 7 dB above that of the noise.
+            let whisper = |duration_s: f32| tone(200.0, 0.004_4, duration_s, RATE);
+            let pause = |duration_s: f32| vec![0.0; (duration_s * RATE as f32) as usize];
+            let samples = [pause(0.2), whisper(0.4), pause(0.2)].concat();
+            let short = recognizer.recognize(&in_noise(samples, 0.001_5, 0)).unwrap();
+            assert!(!short.silence, "{short:?}");
+            let samples = || [pause(3.0), whisper(0.8), pause(3.0)].concat();
+            let long = recognizer.recognize(&in_noise(samples(), 0.001_5, 0)).unwrap();
+            assert!(!long.silence && long.n_silent > 5, "{long:?}");
+            // Beside a voice it has no say.
+            let spoken = [samples(), tone(3_000.0, 0.1, 0.8, RATE)].concat();
+            let spoken = recognizer.recognize(&in_noise(spoken, 0.001_5, 0)).unwrap();
+            assert!(spoken.label() == Some("high") && spoken.n_windows - spoken.n_silent <= 3, "{spoken:?}");
+        }
+    }
+
+    #[test]
+    fn too_little_to_know_a_background_is_answered() {
+        for front_end in front_ends() {
+            let (recognizer, _) = recognizer_of(front_end, low_or_high);
+            // Nothing rises in a vowel.
+            let vowel = |duration_s: f32| audio(tone(200.0, 0.005, duration_s, RATE), RATE);
+            assert!(!recognizer.recognize(&vowel(0.3)).unwrap().silence);
+            assert!(recognizer.recognize(&vowel(3.0)).unwrap().silence, "a hum");
+            let loud = audio(tone(200.0, 0.1, 3.0, RATE), RATE);
+            assert!(!recognizer.recognize(&loud).unwrap().silence, "what is loud is a voice");
+        }
     }
 
     #[test]
@@ -600,8 +526,8 @@ mod tests {
         let samples = [quiet(5), tone(), quiet(10), tone()].concat();
         let scores = recognizer.recognize(&audio(samples, rate)).unwrap();
         // Trimming leaves a tenth of a second before the first tone. So silence lasts from 2.6 s to 12.6 s, and of
-        // the windows, 0.992 s long, one every 0.512 s, the 6th to the 22nd lie in it.
-        assert_eq!((scores.n_windows, scores.n_silent), (29, 17), "{scores:?}");
+        // the windows, 0.992 s long, one every 0.512 s, the 6th to the 22nd lie in it. Of the 5th all but 0.04 s do.
+        assert_eq!((scores.n_windows, scores.n_silent), (29, 18), "{scores:?}");
     }
 
     #[test]
@@ -643,7 +569,8 @@ mod tests {
 
     #[test]
     fn any_pieces_give_the_same_answer() {
-        for front_end in [front_end(), FrontEnd { trim_top_db: Some(30.0), ..front_end() }] {
+        let trimming = FrontEnd { trim_top_db: Some(30.0), ..front_end() };
+        for front_end in front_ends().into_iter().chain([trimming]) {
             let (recognizer, _) = recognizer_of(front_end, low_or_high);
             let samples = [
                 vec![0.0; 9_000],

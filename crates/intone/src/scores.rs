@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::Calibration;
+use crate::voice::Hearing;
 use crate::{Error, Result};
 
 /// What was recognised in one recording: a probability for each class, in the order of
@@ -17,7 +18,7 @@ pub struct Scores {
     pub duration_s: f64,
     /// Number of windows that the recording was cut into.
     pub n_windows: usize,
-    /// Number of those that were silent, and so had no say in the answer.
+    /// Number of those that had no say in the answer: nothing was to be heard in them, or no voice where others have one.
     pub n_silent: usize,
     labels: Arc<[String]>,
     probabilities: Vec<f32>,
@@ -28,7 +29,7 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// What the network makes of the recording before it decides, the mean over the windows that have a say: what is pooled
+    /// What the network makes of the recording before it decides, the mean over the windows as in the answer: what is pooled
     /// over time in an encoder, the last hidden layer in a network of convolutions. Zeros for silence.
     ///
     /// Recordings that sound alike have embeddings that point the same way; it is the input for a classifier of one's own.
@@ -137,49 +138,74 @@ pub fn check_classes<S: AsRef<str>>(classes: &[S], labels: &[String]) -> Result<
 /// The sum of what the windows of one recording say.
 #[derive(Debug)]
 pub(crate) struct Votes {
-    /// Sum of the probabilities over the windows that have a say, `[n_labels]`.
+    /// Sum of the probabilities over the windows that have a say, each times what it counts, `[n_labels]`.
     sums: Vec<f64>,
-    /// Sum of the embeddings of these windows.
+    /// The same sum of the embeddings of these windows.
     embedding: Vec<f64>,
+    /// The sum of what they count.
+    weight: f64,
+    /// Whether a voice was heard.
+    voice: bool,
     n_windows: usize,
     n_silent: usize,
 }
 
 impl Votes {
     pub(crate) fn new(n_labels: usize, n_embedding: usize) -> Votes {
-        Votes { sums: vec![0.0; n_labels], embedding: vec![0.0; n_embedding], n_windows: 0, n_silent: 0 }
+        let (sums, embedding) = (vec![0.0; n_labels], vec![0.0; n_embedding]);
+        Votes { sums, embedding, weight: 0.0, voice: false, n_windows: 0, n_silent: 0 }
     }
 
-    /// A window in which nothing is to be heard.
+    /// A window in which nothing is to be heard, or what is too faint to count beside a voice.
     pub(crate) fn add_silent(&mut self) {
         self.n_windows += 1;
         self.n_silent += 1;
     }
 
-    /// What the network says of a window with so many seconds of sound. The logits must be finite.
-    pub(crate) fn add(&mut self, logits: &[f32], embedding: &[f32], calibration: Calibration, sound_s: f64) {
+    /// What the network says of a window with so many seconds of sound. The logits must be finite. After the first voice, what is
+    /// faint has no say, and had none.
+    pub(crate) fn add(
+        &mut self,
+        logits: &[f32],
+        embedding: &[f32],
+        calibration: Calibration,
+        sound_s: f64,
+        hearing: Hearing,
+    ) {
+        let weight = match hearing {
+            Hearing::Nothing => return self.add_silent(),
+            Hearing::Faint if self.voice => return self.add_silent(),
+            Hearing::Faint => 1.0,
+            Hearing::Voice(voice_s) => voice_s,
+        };
+        if matches!(hearing, Hearing::Voice(_)) && !self.voice {
+            let n = self.n_windows;
+            let none = Votes::new(self.sums.len(), self.embedding.len());
+            *self = Votes { voice: true, n_windows: n, n_silent: n, ..none };
+        }
         self.n_windows += 1;
-        self.embedding.iter_mut().zip(embedding).for_each(|(sum, x)| *sum += f64::from(*x));
-        self.sums.iter_mut().zip(calibration.probabilities(logits, sound_s)).for_each(|(sum, p)| *sum += p);
+        self.weight += weight;
+        self.embedding.iter_mut().zip(embedding).for_each(|(sum, x)| *sum += weight * f64::from(*x));
+        let probabilities = calibration.probabilities(logits, sound_s);
+        self.sums.iter_mut().zip(probabilities).for_each(|(sum, p)| *sum += weight * p);
     }
 
-    /// The mean of the windows that have a say; all classes alike where there is none.
+    /// The weighted mean of the windows that have a say; all classes alike where there is none.
     pub(crate) fn scores(&self, labels: Arc<[String]>, duration_s: f64, uncertain_below: f32) -> Scores {
-        let n_voting = self.n_windows - self.n_silent;
-        let probability = |sum: f64| match n_voting {
-            0 => 1.0 / self.sums.len() as f64,
-            n => sum / n as f64,
-        };
+        let silence = self.n_windows == self.n_silent;
+        let mean =
+            |sum: &f64, of_none: f64| if silence { of_none as f32 } else { (sum / self.weight) as f32 };
+        let alike = 1.0 / self.sums.len() as f64;
         Scores {
-            silence: n_voting == 0,
+            silence,
             duration_s,
             n_windows: self.n_windows,
             n_silent: self.n_silent,
             labels,
-            probabilities: self.sums.iter().map(|&sum| probability(sum) as f32).collect(),
+            probabilities: self.sums.iter().map(|sum| mean(sum, alike)).collect(),
             uncertain_below,
             was_uncertain: false,
-            embedding: self.embedding.iter().map(|sum| (sum / n_voting.max(1) as f64) as f32).collect(),
+            embedding: self.embedding.iter().map(|sum| mean(sum, 0.0)).collect(),
         }
     }
 }
@@ -192,22 +218,52 @@ mod tests {
         ["angry", "happy", "neutral", "sad"].map(String::from).into()
     }
 
+    fn summed(probabilities: [f64; 4]) -> Votes {
+        Votes { sums: probabilities.to_vec(), weight: 1.0, n_windows: 1, ..Votes::new(4, 0) }
+    }
+
     fn scores(probabilities: [f64; 4]) -> Scores {
-        let votes = Votes { sums: probabilities.to_vec(), embedding: vec![], n_windows: 1, n_silent: 0 };
-        votes.scores(labels(), 1.0, 0.0)
+        summed(probabilities).scores(labels(), 1.0, 0.0)
+    }
+
+    /// A window that is sure of one class.
+    fn sure(votes: &mut Votes, class: usize, hearing: Hearing) {
+        let mut logits = [0.0; 4];
+        logits[class] = 2000.0;
+        votes.add(&logits, &[class as f32, 2.0], Calibration::default(), 5.0, hearing);
     }
 
     #[test]
-    fn windows_are_averaged_and_silent_ones_have_no_say() {
+    fn windows_count_as_much_as_there_is_voice_in_them_and_silent_ones_have_no_say() {
         let mut votes = Votes::new(4, 2);
-        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0);
+        sure(&mut votes, 0, Hearing::Voice(2.0));
         votes.add_silent();
-        votes.add(&[0.0, 2000.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0);
-        votes.add(&[2000.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0);
+        sure(&mut votes, 1, Hearing::Voice(1.0));
+        sure(&mut votes, 0, Hearing::Voice(0.5));
+        sure(&mut votes, 3, Hearing::Nothing);
+        let scores = votes.scores(labels(), 5.0, 0.0);
+        assert_eq!(scores.probabilities(), [2.5 / 3.5, 1.0 / 3.5, 0.0, 0.0]);
+        assert_eq!(scores.embedding(), [1.0 / 3.5, 2.0]);
+        assert_eq!((scores.n_windows, scores.n_silent, scores.silence), (5, 2, false));
+        assert_eq!(scores.label(), Some("angry"));
+    }
+
+    #[test]
+    fn what_is_faint_counts_where_there_is_no_voice() {
+        let mut votes = Votes::new(4, 2);
+        for class in [0, 1, 0] {
+            sure(&mut votes, class, Hearing::Faint);
+        }
+        votes.add_silent();
         let scores = votes.scores(labels(), 5.0, 0.0);
         assert_eq!(scores.probabilities(), [2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
-        assert_eq!((scores.n_windows, scores.n_silent, scores.silence), (4, 1, false));
-        assert_eq!(scores.label(), Some("angry"));
+        assert_eq!((scores.n_windows, scores.n_silent), (4, 1));
+        sure(&mut votes, 2, Hearing::Voice(0.1));
+        sure(&mut votes, 0, Hearing::Faint);
+        let scores = votes.scores(labels(), 5.0, 0.0);
+        assert_eq!(scores.probabilities(), [0.0, 0.0, 1.0, 0.0]);
+        assert_eq!((scores.n_windows, scores.n_silent), (6, 5));
+        assert_eq!(scores.embedding(), [2.0, 2.0]);
     }
 
     #[test]
@@ -247,7 +303,7 @@ mod tests {
     #[test]
     fn an_answer_below_the_models_confidence_is_uncertain() {
         let mut votes = Votes::new(4, 2);
-        votes.add(&[1.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0);
+        votes.add(&[1.0, 0.0, 0.0, 0.0], &[1.0, 2.0], Calibration::default(), 5.0, Hearing::Faint);
         let top = votes.scores(labels(), 1.0, 0.0).probabilities()[0];
         for (uncertain_below, uncertain) in [(0.0, false), (top, false), (top + 1e-4, true), (1.0, true)] {
             let scores = votes.scores(labels(), 1.0, uncertain_below);
@@ -260,10 +316,8 @@ mod tests {
 
     #[test]
     fn a_restriction_is_as_uncertain_as_the_answer_or_more() {
-        let of = |probabilities: [f64; 4], uncertain_below| {
-            let votes = Votes { sums: probabilities.to_vec(), embedding: vec![], n_windows: 1, n_silent: 0 };
-            votes.scores(labels(), 1.0, uncertain_below)
-        };
+        let of =
+            |probabilities, uncertain_below| summed(probabilities).scores(labels(), 1.0, uncertain_below);
         let uncertain = |scores: &Scores, classes: &[&str]| scores.restrict(classes).unwrap().uncertain();
         // Sure between these two, and unsure among all.
         let unsure = of([0.4, 0.3, 0.3, 0.0], 0.5);

@@ -5,16 +5,12 @@ use std::fmt;
 use crate::audio::{Resampler, SampleRate, check_samples};
 use crate::scores::Scores;
 use crate::timeline::{Fitted, Reading, Window};
-use crate::voice::Voice;
+use crate::voice::{Hearing, MIN_VOICE_S};
 use crate::window::Windows;
 use crate::{Recognizer, Result};
 
 /// Samples that are taken at a time, so that the memory for their frames stays small.
 const N_PIECE: usize = 1 << 14;
-
-/// The least voice in a stretch that is not silence, seconds: shorter sounds are clicks. In a stretch of less than twice
-/// that, half of it.
-const MIN_VOICE_S: f64 = 0.1;
 
 /// Audio that is recognised while it arrives, in chunks of any size: from a microphone, or from a recording that is too
 /// long for memory.
@@ -45,7 +41,6 @@ pub struct Stream {
     resampler: Resampler,
     resampled: Vec<f32>,
     windows: Windows,
-    voice: Voice,
     /// One input of the network.
     input: Vec<f32>,
     /// Readings that were given out, and where the last of them ends.
@@ -66,7 +61,6 @@ impl Stream {
             resampler: Resampler::new(sample_rate, SampleRate(front_end.sample_rate_hz))?,
             resampled: Vec::new(),
             windows: Windows::new(extractor, sample_rate, window.cut),
-            voice: Voice::new(sample_rate),
             input: vec![0.0; front_end.window_len()],
             n_readings: 0,
             told_until_s: 0.0,
@@ -108,7 +102,6 @@ impl Stream {
         for piece in samples.chunks(N_PIECE) {
             self.n_samples += piece.len() as u64;
             self.windows.listen(piece);
-            self.voice.listen(piece);
             self.resampled.clear();
             self.resampler.push(piece, &mut self.resampled);
             self.windows.push(&self.resampled);
@@ -130,7 +123,6 @@ impl Stream {
         self.resampler.finish(&mut self.resampled);
         self.windows.push(&self.resampled);
         self.windows.finish();
-        self.voice.finish();
         self.read(&mut readings, true)?;
         // With frames that are shorter than their hop the last window may have been complete before the end was known.
         if self.duration_s() - self.told_until_s > 1e-6 {
@@ -142,7 +134,7 @@ impl Stream {
 
     /// Reads the windows that are complete.
     fn read(&mut self, readings: &mut Vec<Reading>, finished: bool) -> Result<()> {
-        while finished || self.voice.knows(self.window.known_s(self.n_readings)) {
+        while finished || self.windows.voice().knows(self.window.known_s(self.n_readings)) {
             let Some(window) = self.windows.next(&mut self.input)? else { break };
             let known_s = self.window.known_s(self.n_readings);
             let mut end_s = self.window.end_s(self.n_readings);
@@ -154,13 +146,13 @@ impl Stream {
             if end_s <= start_s && self.n_readings > 0 {
                 continue;
             }
-            let voice_s = self.voice.in_stretch(start_s, end_s, known_s.max(end_s));
+            let voice_s = self.windows.voice().in_stretch(start_s, end_s, known_s.max(end_s));
             let mut votes = self.recognizer.votes();
-            if window.silent || voice_s < MIN_VOICE_S.min(0.5 * (end_s - start_s)) {
+            if window.hearing == Hearing::Nothing || voice_s < MIN_VOICE_S.min(0.5 * (end_s - start_s)) {
                 votes.add_silent();
             } else {
                 let n = window.n_frames * self.recognizer.extractor().front_end().n_mels;
-                self.recognizer.vote(&self.input[..n], 1, &mut votes)?;
+                self.recognizer.vote(&self.input[..n], &[Hearing::Voice(voice_s)], &mut votes)?;
             }
             let scores = self.smoothed(self.recognizer.scores(&votes, end_s - start_s));
             let voice = (voice_s / (end_s - start_s)).min(1.0) as f32;
@@ -168,7 +160,6 @@ impl Stream {
             self.last = Some(scores);
             self.n_readings += 1;
             self.told_until_s = end_s;
-            self.voice.drop_before(end_s, known_s);
         }
         Ok(())
     }

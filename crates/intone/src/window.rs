@@ -11,6 +11,7 @@ use std::ops::Range;
 use crate::Result;
 use crate::audio::SampleRate;
 use crate::features::{Extractor, FrameStream, Frames, FrontEnd};
+use crate::voice::{Hearing, Voice};
 
 /// A window is silent if the lowest and the highest sample of the recording in its time lie no more than twice
 /// this apart: 60 dB below full scale, whatever constant offset the recording has.
@@ -46,6 +47,7 @@ pub(crate) struct Windows {
     stream: Option<FrameStream>,
     frames: Frames,
     loudness: Loudness,
+    voice: Voice,
     cut: Cut,
     /// Windows that were given out.
     n_cut: usize,
@@ -54,14 +56,14 @@ pub(crate) struct Windows {
 }
 
 /// One window that was cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Window {
     /// Its first frame, counted from the beginning of the recording.
     pub(crate) start_frame: usize,
     /// Its frames.
     pub(crate) n_frames: usize,
-    /// Whether there is nothing to be heard in it, see [`SILENCE_PEAK`].
-    pub(crate) silent: bool,
+    /// What is to be heard in it; nothing also where it is as quiet as [`SILENCE_PEAK`].
+    pub(crate) hearing: Hearing,
 }
 
 impl Windows {
@@ -74,6 +76,7 @@ impl Windows {
             stream: Some(extractor.stream()),
             frames: Frames::new(front_end.n_mels),
             loudness: Loudness::new(sample_rate, front_end),
+            voice: Voice::new(sample_rate),
             extractor: extractor.clone(),
             last_start: None,
         }
@@ -83,6 +86,12 @@ impl Windows {
     /// the ends of a recording that has a constant offset.
     pub(crate) fn listen(&mut self, original: &[f32]) {
         self.loudness.push(original);
+        self.voice.listen(original);
+    }
+
+    /// What of the recording is voice. What lies before the window that was given out last is forgotten.
+    pub(crate) fn voice(&self) -> &Voice {
+        &self.voice
     }
 
     /// Passes over `n` samples at the front end's rate.
@@ -103,6 +112,7 @@ impl Windows {
         if let Some(stream) = self.stream.take() {
             stream.finish(&mut self.frames);
             self.loudness.close_block();
+            self.voice.finish();
         }
     }
 
@@ -113,14 +123,21 @@ impl Windows {
         let front_end = self.extractor.front_end();
         // A recording that is shorter than a window may make a shorter one.
         let n_frames = self.cut.n_frames.min(self.frames.range().end - start_frame);
+        let all = start_frame..start_frame + n_frames;
+        let (start_s, end_s) = (self.seconds(all.start), self.seconds(all.end));
         self.frames.window(front_end, start_frame, &mut out[..n_frames * front_end.n_mels])?;
-        let swing = self.loudness.swing(self.times(start_frame));
+        let hearing = match self.loudness.swing(self.times(start_frame)) < 2.0 * SILENCE_PEAK {
+            true => Hearing::Nothing,
+            false => self.voice.in_window(start_s, end_s),
+        };
         self.last_start = Some(start_frame);
         self.n_cut += 1;
         // The next window starts later than this one, and possibly by a single frame.
         self.frames.drop_before(start_frame);
         self.loudness.drop_before(self.times(start_frame).start);
-        Ok(Some(Window { start_frame, n_frames, silent: swing < 2.0 * SILENCE_PEAK }))
+        // A stream asks for the background before the time that the frame stands for.
+        self.voice.drop_before(start_s, end_s - front_end.frames_s(1));
+        Ok(Some(Window { start_frame, n_frames, hearing }))
     }
 
     /// Whether the recording is over and the window that was given out last ends with it.
@@ -136,13 +153,22 @@ impl Windows {
         }
     }
 
+    /// When the centre of a frame is heard, seconds from the beginning of the recording.
+    fn seconds(&self, frame: usize) -> f64 {
+        let front_end = self.extractor.front_end();
+        let skipped_s = self.loudness.n_skipped as f64 / f64::from(front_end.sample_rate_hz);
+        skipped_s + front_end.frames_s(frame)
+    }
+
     /// The start of the window that can be cut now.
     fn ready(&self) -> Option<usize> {
         let n_frames = self.cut.n_frames;
         let next_start = (self.n_cut as f64 * self.cut.hop_frames).round() as usize;
+        let next_end = next_start + n_frames;
         let (end, finished) = (self.frames.range().end, self.stream.is_none());
-        let heard = finished || self.loudness.knows(self.times(next_start));
-        if next_start + n_frames <= end && heard {
+        let heard = finished
+            || self.loudness.knows(self.times(next_start)) && self.voice.knows(self.seconds(next_end));
+        if next_end <= end && heard {
             return Some(next_start);
         }
         let covered = self.last_start.map_or(0, |start| start + n_frames);
@@ -244,6 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::features::Style;
     use crate::testing::noise;
 
     /// Two frames of 16 samples make a block of 8; a window has 6 frames.
@@ -317,7 +344,7 @@ mod tests {
     fn silence_is_judged_window_by_window() {
         let extractor = Extractor::new(&small()).unwrap();
         let silent = |samples: &[f32]| -> Vec<bool> {
-            cut(&extractor, &[samples]).iter().map(|(window, _)| window.silent).collect()
+            cut(&extractor, &[samples]).iter().map(|(window, _)| window.hearing == Hearing::Nothing).collect()
         };
         // Windows start at frames 0, 3, 6, 9, 11 (the last), that is at samples 0, 24, 48, 72, 88, and reach over
         // 40 samples.
@@ -336,10 +363,14 @@ mod tests {
         let extractor = Extractor::new(&small()).unwrap();
         for value in [0.3, -1.0, f32::NAN] {
             let windows = cut(&extractor, &[&[value; 200]]);
-            assert!(windows.iter().all(|(window, _)| window.silent), "{value}");
+            assert!(windows.iter().all(|(window, _)| window.hearing == Hearing::Nothing), "{value}");
         }
-        assert!(cut(&extractor, &[&[]])[0].0.silent);
-        assert!(!cut(&extractor, &[&[0.5, -0.5]])[0].0.silent, "two samples are enough to be heard");
+        assert_eq!(cut(&extractor, &[&[]])[0].0.hearing, Hearing::Nothing);
+        assert_ne!(
+            cut(&extractor, &[&[0.5, -0.5]])[0].0.hearing,
+            Hearing::Nothing,
+            "two samples are enough to be heard"
+        );
     }
 
     proptest! {
@@ -351,8 +382,10 @@ mod tests {
             hop in 1usize..=16,
             n_frames in 1usize..=7,
             quiet in prop::collection::vec(0usize..1_000, 0..4),
+            style in prop_oneof![Just(Style::Librosa), Just(Style::Whisper)],
+            trim_top_db in prop_oneof![Just(None), Just(Some(30.0))],
         ) {
-            let front_end = FrontEnd { n_fft, hop_length: hop, n_frames, ..small() };
+            let front_end = FrontEnd { n_fft, hop_length: hop, n_frames, style, trim_top_db, ..small() };
             let extractor = Extractor::new(&front_end).unwrap();
             let mut samples = noise(n_samples, 1);
             for from in quiet {

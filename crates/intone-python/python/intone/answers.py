@@ -33,7 +33,7 @@ class Recognition(_Scores):
     n_windows: int
     """Windows that the recording was cut into."""
     n_silent: int
-    """Those of them that were silent, and so had no say in the answer."""
+    """Those of them that had no say in the answer: silent, or without a voice where others have one."""
     warnings: tuple[str, ...]
     """What was wrong with the recording although it could be decoded."""
     embedding: npt.NDArray[np.float32] = field(repr=False, compare=False)

@@ -206,13 +206,11 @@ proptest! {
         style in prop_oneof![Just(Style::Librosa), Just(Style::Whisper)],
         // With frames that are shorter than their hop the end comes as a surprise.
         n_fft in prop_oneof![Just(512usize), Just(256)],
+        trim_top_db in prop_oneof![Just(None), Just(Some(30.0))],
     ) {
-        let mut recognizer = recognizer(style);
-        if n_fft != 512 {
-            let mut meta = recognizer.meta().clone();
-            meta.front_end.n_fft = n_fft;
-            recognizer = Recognizer::with_classifier(meta, Arc::new(Fake)).unwrap();
-        }
+        let mut meta = recognizer(style).meta().clone();
+        (meta.front_end.n_fft, meta.front_end.trim_top_db) = (n_fft, trim_top_db);
+        let recognizer = Recognizer::with_classifier(meta, Arc::new(Fake)).unwrap();
         let mut samples = noise(n_samples, 1);
         for from in quiet {
             samples.iter_mut().skip(from).take(15_000).for_each(|x| *x *= 1e-4);
