@@ -2,6 +2,7 @@
 
 pub mod audio;
 pub mod emotion;
+mod ends;
 pub mod error;
 pub mod features;
 pub mod model;

@@ -61,6 +61,10 @@ impl<'a> Pass<'a> {
             let front_end = self.recognizer.extractor().front_end();
             let kept = front_end.kept(&mut held);
             self.windows.skip(kept.start);
+            if front_end.frames_of(kept.len()) <= front_end.n_frames {
+                // Trimmed once, and not once more by a finer hop.
+                self.windows.keep_ends();
+            }
             self.look_at(&held[kept])?;
         }
         self.windows.finish();
@@ -158,7 +162,7 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         self.voice |= matches!(hearing, Hearing::Voice(_));
-        let n_window = self.recognizer.extractor().front_end().n_mels * window.n_frames;
+        let n_window = self.recognizer.extractor().front_end().n_mels * window.shown.len();
         if n_window != self.n_window {
             let start = self.hearings.len() * self.n_window;
             self.classify()?;

@@ -30,7 +30,8 @@ pub(crate) const N_PIECE: usize = 1 << 15;
 ///
 /// A recording is brought to the front end's sample rate and, where the front end asks for it and the
 /// recording lasts at most [`MAX_TRIMMED_S`], freed of its silent ends. It is cut into windows that overlap by
-/// half, the last ending with the recording.
+/// half, the last ending with the recording. Where there are several of them, and the network takes windows of any length, each is
+/// freed of its own silent ends, to which then belongs what is no louder than the background.
 ///
 /// The answer is the mean of the windows' probabilities. Each counts as much as there is voice in it: what rises 10 dB above the
 /// background. Where there is no voice in any window, those in which something rises by 5 dB count, all alike. The others have no
@@ -164,8 +165,9 @@ impl Recognizer {
     }
 
     /// What is to be heard over the course of a recording: a reading for every hop, see [`Window`]. Join them with
-    /// [`timeline::join`](crate::timeline::join) to get spans of the same emotion. Silent ends are gaps, and never trimmed;
-    /// else a recording of one window is read as [`recognize`](Recognizer::recognize) does.
+    /// [`timeline::join`](crate::timeline::join) to get spans of the same emotion. Silent ends of the recording are gaps, those of a
+    /// window are trimmed where the front end asks for it and the network takes windows of any length. But for that a recording of
+    /// one window is read as [`recognize`](Recognizer::recognize) does.
     ///
     /// For a recording of any length in bounded memory, push what is decoded into a [`Stream`]: the readings are the same.
     ///
@@ -503,6 +505,22 @@ mod tests {
             assert!(recognizer.recognize(&vowel(3.0)).unwrap().silence, "a hum");
             let loud = audio(tone(200.0, 0.1, 3.0, RATE), RATE);
             assert!(!recognizer.recognize(&loud).unwrap().silence, "what is loud is a voice");
+        }
+    }
+
+    #[test]
+    fn silent_ends_of_windows_do_not_reach_a_network_that_takes_any_length() {
+        let [_, front_end] = front_ends();
+        let (recognizer, _) = recognizer_of(front_end, |window| vec![(window.len() / 16) as f32, 0.0]);
+        let samples = [vec![0.0; 24_000], tone(200.0, 0.3, 0.3, RATE), vec![0.0; 24_000]].concat();
+        // Too long to be trimmed as a whole.
+        let longer = [samples.clone(), vec![0.0; 60 * RATE as usize]].concat();
+        let scores = recognizer.recognize(&audio(longer, RATE)).unwrap();
+        // 0.3 s are 9.4 frames; trimming leaves 2,048 samples, 8 frames, more at most.
+        assert_eq!(scores.n_windows - scores.n_silent, 2, "{scores:?}");
+        assert!((9.0..19.0).contains(&scores.embedding()[0]), "{:?}", scores.embedding());
+        for reading in recognizer.timeline(&audio(samples, RATE), Window::seconds(1.0).hop(0.3)).unwrap() {
+            assert!(reading.scores.silence || reading.scores.embedding()[0] < 19.0, "{reading:?}");
         }
     }
 

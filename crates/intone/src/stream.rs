@@ -151,7 +151,7 @@ impl Stream {
             if window.hearing == Hearing::Nothing || voice_s < MIN_VOICE_S.min(0.5 * (end_s - start_s)) {
                 votes.add_silent();
             } else {
-                let n = window.n_frames * self.recognizer.extractor().front_end().n_mels;
+                let n = window.shown.len() * self.recognizer.extractor().front_end().n_mels;
                 self.recognizer.vote(&self.input[..n], &[Hearing::Voice(voice_s)], &mut votes)?;
             }
             let scores = self.smoothed(self.recognizer.scores(&votes, end_s - start_s));

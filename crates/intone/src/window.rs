@@ -3,13 +3,14 @@
 //! A window is one input of the network, [`Cut::n_frames`] frames. Windows follow each other at [`Cut::hop_frames`],
 //! for one answer at half their length; the last one ends with the recording, so that nothing of it is ignored. A
 //! recording shorter than one window is padded with silence at its end, or makes a shorter window, as the front end
-//! has it.
+//! has it. Where it trims, and has shorter windows, the network is not shown a window's silent [`Ends`].
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::Result;
 use crate::audio::SampleRate;
+use crate::ends::Ends;
 use crate::features::{Extractor, FrameStream, Frames, FrontEnd};
 use crate::voice::{Hearing, Voice};
 
@@ -48,6 +49,8 @@ pub(crate) struct Windows {
     frames: Frames,
     loudness: Loudness,
     voice: Voice,
+    /// `None`: windows keep their silent ends.
+    ends: Option<Ends>,
     cut: Cut,
     /// Windows that were given out.
     n_cut: usize,
@@ -60,8 +63,8 @@ pub(crate) struct Windows {
 pub(crate) struct Window {
     /// Its first frame, counted from the beginning of the recording.
     pub(crate) start_frame: usize,
-    /// Its frames.
-    pub(crate) n_frames: usize,
+    /// The part of its frames that the network is shown: all, or those without silent ends, see [`Ends`].
+    pub(crate) shown: Range<usize>,
     /// What is to be heard in it; nothing also where it is as quiet as [`SILENCE_PEAK`].
     pub(crate) hearing: Hearing,
 }
@@ -77,6 +80,7 @@ impl Windows {
             frames: Frames::new(front_end.n_mels),
             loudness: Loudness::new(sample_rate, front_end),
             voice: Voice::new(sample_rate),
+            ends: Ends::new(front_end),
             extractor: extractor.clone(),
             last_start: None,
         }
@@ -105,6 +109,14 @@ impl Windows {
         if let Some(stream) = &mut self.stream {
             stream.push(samples, &mut self.frames);
         }
+        if let Some(ends) = &mut self.ends {
+            ends.push(samples);
+        }
+    }
+
+    /// Leaves the windows' silent ends as they are. To be called before the first samples.
+    pub(crate) fn keep_ends(&mut self) {
+        self.ends = None;
     }
 
     /// Ends the recording: [`Windows::next`] now gives the last windows.
@@ -113,11 +125,12 @@ impl Windows {
             stream.finish(&mut self.frames);
             self.loudness.close_block();
             self.voice.finish();
+            self.ends.iter_mut().for_each(Ends::finish);
         }
     }
 
-    /// Writes the next window to the beginning of `out`, `[n_mels, window.n_frames]`, and says which it is; nothing
-    /// where more samples are needed first, or where the recording is over. `out` has room for a whole window.
+    /// Writes what is shown of the next window to the beginning of `out`, `[n_mels, window.shown.len()]`, and says which it
+    /// is; nothing where more samples are needed first, or where the recording is over. `out` has room for a whole window.
     pub(crate) fn next(&mut self, out: &mut [f32]) -> Result<Option<Window>> {
         let Some(start_frame) = self.ready() else { return Ok(None) };
         let front_end = self.extractor.front_end();
@@ -125,7 +138,11 @@ impl Windows {
         let n_frames = self.cut.n_frames.min(self.frames.range().end - start_frame);
         let all = start_frame..start_frame + n_frames;
         let (start_s, end_s) = (self.seconds(all.start), self.seconds(all.end));
-        self.frames.window(front_end, start_frame, &mut out[..n_frames * front_end.n_mels])?;
+        let shown = match &self.ends {
+            None => all,
+            Some(ends) => ends.trimmed(all, self.voice.floor_db(end_s)),
+        };
+        self.frames.window(front_end, shown.start, &mut out[..shown.len() * front_end.n_mels])?;
         let hearing = match self.loudness.swing(self.times(start_frame)) < 2.0 * SILENCE_PEAK {
             true => Hearing::Nothing,
             false => self.voice.in_window(start_s, end_s),
@@ -137,7 +154,8 @@ impl Windows {
         self.loudness.drop_before(self.times(start_frame).start);
         // A stream asks for the background before the time that the frame stands for.
         self.voice.drop_before(start_s, end_s - front_end.frames_s(1));
-        Ok(Some(Window { start_frame, n_frames, hearing }))
+        self.ends.iter_mut().for_each(|ends| ends.drop_before(start_frame));
+        Ok(Some(Window { start_frame, shown, hearing }))
     }
 
     /// Whether the recording is over and the window that was given out last ends with it.
@@ -167,7 +185,9 @@ impl Windows {
         let next_end = next_start + n_frames;
         let (end, finished) = (self.frames.range().end, self.stream.is_none());
         let heard = finished
-            || self.loudness.knows(self.times(next_start)) && self.voice.knows(self.seconds(next_end));
+            || self.loudness.knows(self.times(next_start))
+                && self.voice.knows(self.seconds(next_end))
+                && self.ends.as_ref().is_none_or(|ends| ends.knows(next_end));
         if next_end <= end && heard {
             return Some(next_start);
         }

@@ -35,3 +35,4 @@ pub use extract::{Extractor, FrameStream, LogMel};
 pub use frames::Frames;
 pub use front_end::{Filling, FrontEnd, Style};
 pub use trim::trim;
+pub(crate) use trim::{FRAME_LENGTH, loud};

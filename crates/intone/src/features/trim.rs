@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::moments::Moments;
 
 /// Frame and hop of `librosa.effects.trim`, samples.
-const FRAME_LENGTH: usize = 2_048;
+pub(crate) const FRAME_LENGTH: usize = 2_048;
 const HOP_LENGTH: usize = 512;
 
 /// Powers below this count as this much: the square of `librosa.amplitude_to_db`'s amplitude of 1e-5.
@@ -21,13 +21,17 @@ const AMIN: f64 = 1e-10;
 /// Power is that about the frame's mean: a constant offset, which cheap inputs have and no one hears, is none. librosa's is that
 /// about zero; without an offset both are the same but for what swings slower than a frame lasts.
 pub fn trim(samples: &[f32], top_db: f32) -> Range<usize> {
-    let powers = frame_powers(samples);
+    let loud = loud(&frame_powers(samples), top_db);
+    loud.start * HOP_LENGTH..(loud.end * HOP_LENGTH).min(samples.len())
+}
+
+/// From the first to the last of these frames that is not silent, see [`trim`]; no frames where all are.
+pub(crate) fn loud(powers: &[f64], top_db: f32) -> Range<usize> {
     let db = |power: f64| 10.0 * power.max(AMIN).log10();
     let threshold_db = db(powers.iter().copied().fold(0.0, f64::max)) - f64::from(top_db);
     let mut loud = (0..powers.len()).filter(|&t| db(powers[t]) > threshold_db);
     let Some(first) = loud.next() else { return 0..0 };
-    let last = loud.next_back().unwrap_or(first);
-    first * HOP_LENGTH..((last + 1) * HOP_LENGTH).min(samples.len())
+    first..loud.next_back().unwrap_or(first) + 1
 }
 
 /// Mean square of each frame about its mean, the frames centred on multiples of the hop and the clip surrounded by nothing,
