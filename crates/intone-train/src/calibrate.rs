@@ -224,7 +224,7 @@ mod tests {
 
     /// What a network says of a clip of one window.
     fn of(logits: [f32; N_CLASSES]) -> ClipLogits {
-        ClipLogits { windows: vec![logits], sound_s: 2.0 }
+        ClipLogits::of(logits, 2.0)
     }
 
     /// Answers of a network that is not calibrated.

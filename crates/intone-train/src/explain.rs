@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use intone::features::{Frames, FrontEnd};
 use intone::model::{Calibration, Model, Tensor};
+use intone::recognizer::{Seen, View};
 use rand::Rng;
 
 use crate::error::{Error, Result};
-use crate::evaluate::{logits, pooled};
+use crate::evaluate::{logits_of, pooled};
 use crate::random::{Purpose, normal, stream};
 
 /// Height and width of what is hidden at once: an eighth of the bands, a quarter of a second. A vowel is as long.
@@ -21,6 +22,23 @@ const PATCH_S: f64 = 0.25;
 /// The longest recording that is explained, seconds: the work grows with the square of the length.
 pub const MAX_EXPLAINED_S: f64 = 30.0;
 
+/// What is explained: what a network was shown of a recording.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// The frames.
+    pub frames: &'a Frames,
+    /// Number of those that the recording has of its own. What fills a short one up is no evidence, and stays.
+    pub n_own: usize,
+    /// The windows that have a say in the answer, and what each counts.
+    pub windows: &'a [Seen],
+}
+
+impl<'a> From<&'a View> for Shown<'a> {
+    fn from(view: &'a View) -> Shown<'a> {
+        Shown { frames: &view.frames, n_own: view.n_own, windows: &view.windows }
+    }
+}
+
 /// Evidence for one class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -28,37 +46,41 @@ pub struct Evidence {
     pub class: usize,
     /// Its probability on the whole recording.
     pub probability: f32,
-    /// How much the log-odds of the class fall when this place is hidden, nats, `[n_mels, n_frames]`, row-major: the mean
+    /// How much the log-odds of the class fall when this place is hidden, nats, `[n_mels, n_own]`, row-major: the mean
     /// over all patches that hide it. Above 0 the place speaks for the class, below 0 against it.
     pub values: Vec<f32>,
 }
 
 /// Hides patches of the frames, half a patch apart, in the mean of their band over the recording. `class` is the most
-/// probable one where it is not given.
+/// probable one where it is not given. `progress` is told how many patches were hidden, and of how many.
 ///
 /// # Errors
-/// Features that do not fit the model, or a recording longer than [`MAX_EXPLAINED_S`].
+/// Features that do not fit the model, a recording longer than [`MAX_EXPLAINED_S`], and one without a window that has a say.
 pub fn occlusion(
     model: &Model,
     front_end: &FrontEnd,
     calibration: Calibration,
-    frames: &Frames,
+    shown: Shown<'_>,
     class: Option<usize>,
+    progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evidence> {
-    let (n_frames, n_mels) = (frames.range().len(), frames.n_mels());
+    let Shown { frames, n_own, windows } = shown;
+    let (n_own, n_mels) = (n_own.min(frames.range().len()), frames.n_mels());
     let frame_s = front_end.frames_s(1);
-    if n_frames as f64 * frame_s > MAX_EXPLAINED_S + 1.0 {
+    if n_own as f64 * frame_s > MAX_EXPLAINED_S + 1.0 {
         return Err(Error::Config {
             key: "the recording".into(),
             expected: format!("at most {MAX_EXPLAINED_S} s to explain"),
-            actual: format!("{:.1} s", n_frames as f64 * frame_s),
+            actual: format!("{:.1} s", n_own as f64 * frame_s),
         });
     }
+    if windows.is_empty() {
+        return Err(Error::Empty("silence has no evidence for anything".to_owned()));
+    }
     let values = frames.values();
-    // What fills a short recording up is infinite: it is not part of it, and stays.
     let mean = |mel: usize| {
-        let own = values.iter().skip(mel).step_by(n_mels).filter(|db| db.is_finite());
-        own.clone().sum::<f32>() / own.count().max(1) as f32
+        let own = values.iter().skip(mel).step_by(n_mels).take(n_own);
+        own.sum::<f32>() / n_own.max(1) as f32
     };
     let means: Vec<f32> = (0..n_mels).map(mean).collect();
     let size = (n_mels.div_ceil(PATCH_BANDS).max(1), ((PATCH_S / frame_s).round() as usize).max(1));
@@ -70,51 +92,45 @@ pub fn occlusion(
     };
     let mut places: Vec<(usize, usize)> = starts(n_mels, size.0)
         .into_iter()
-        .flat_map(|mel| starts(n_frames, size.1).into_iter().map(move |frame| (mel, frame)))
+        .flat_map(|mel| starts(n_own, size.1).into_iter().map(move |frame| (mel, frame)))
         .collect();
     places.sort_unstable();
     places.dedup();
     let hidden = |&(mel, frame): &(usize, usize)| {
         let mut values = values.to_vec();
-        for row in values.chunks_exact_mut(n_mels).skip(frame).take(size.1) {
+        for row in values.chunks_exact_mut(n_mels).take(n_own).skip(frame).take(size.1) {
             let bands = mel..(mel + size.0).min(n_mels);
-            if row.iter().all(|db| db.is_finite()) {
-                row[bands.clone()].copy_from_slice(&means[bands]);
-            }
+            row[bands.clone()].copy_from_slice(&means[bands]);
         }
         Frames::from_values(n_mels, values)
     };
-    let whole = probabilities(model, front_end, calibration, std::slice::from_ref(frames))?[0].clone();
+    let probabilities = |frames: &[Frames]| -> Result<Vec<Vec<f32>>> {
+        let logits = logits_of(model, front_end, frames.iter().map(|frames| (frames, windows)))?;
+        Ok(logits.iter().map(|logits| pooled(logits, calibration).to_vec()).collect())
+    };
+    let whole = probabilities(std::slice::from_ref(frames))?.remove(0);
     let best = |p: &[f32]| (0..p.len()).fold(0, |best, class| if p[class] > p[best] { class } else { best });
     let class = class.unwrap_or_else(|| best(&whole));
     let probability = whole.get(class).copied().unwrap_or_default();
-    let (mut sums, mut counts) = (vec![0.0f32; n_mels * n_frames], vec![0.0f32; n_mels * n_frames]);
+    let (mut sums, mut counts) = (vec![0.0f32; n_mels * n_own], vec![0.0f32; n_mels * n_own]);
+    let (mut n_hidden, n_places) = (0, places.len());
     // A part of the patches at a time: their frames take memory.
     for places in places.chunks(64) {
         let frames = places.iter().map(hidden).collect::<intone::Result<Vec<_>>>()?;
-        let answers = probabilities(model, front_end, calibration, &frames)?;
-        for (&(mel, frame), answer) in places.iter().zip(answers) {
+        for (&(mel, frame), answer) in places.iter().zip(probabilities(&frames)?) {
             let fall = log_odds(probability) - log_odds(answer[class]);
             for band in mel..(mel + size.0).min(n_mels) {
-                for at in frame..(frame + size.1).min(n_frames) {
-                    sums[band * n_frames + at] += fall;
-                    counts[band * n_frames + at] += 1.0;
+                for at in frame..(frame + size.1).min(n_own) {
+                    sums[band * n_own + at] += fall;
+                    counts[band * n_own + at] += 1.0;
                 }
             }
         }
+        n_hidden += places.len();
+        progress(n_hidden, n_places);
     }
     let values = sums.iter().zip(&counts).map(|(sum, n)| sum / n.max(1.0)).collect();
     Ok(Evidence { class, probability, values })
-}
-
-fn probabilities(
-    model: &Model,
-    front_end: &FrontEnd,
-    calibration: Calibration,
-    frames: &[Frames],
-) -> Result<Vec<Vec<f32>>> {
-    let logits = logits(model, front_end, frames)?;
-    Ok(logits.iter().map(|logits| pooled(logits, calibration).to_vec()).collect())
 }
 
 fn log_odds(p: f32) -> f32 {
@@ -209,6 +225,27 @@ mod tests {
         (Model::new(&Architecture::Vgg(config), tensors.clone()).unwrap(), tensors)
     }
 
+    fn explain(
+        model: &Model,
+        front_end: &FrontEnd,
+        frames: &Frames,
+        n_own: usize,
+        windows: &[(std::ops::Range<usize>, f64)],
+        class: Option<usize>,
+    ) -> Result<Evidence> {
+        let seen = |(frames, weight): &(std::ops::Range<usize>, f64)| Seen {
+            frames: frames.clone(),
+            weight: *weight,
+        };
+        let windows: Vec<Seen> = windows.iter().map(seen).collect();
+        let shown = Shown { frames, n_own, windows: &windows };
+        let (mut told, mut total) = (0, 0);
+        let mut tell = |done, of| (told, total) = (done, of);
+        let evidence = occlusion(model, front_end, Calibration::default(), shown, class, &mut tell)?;
+        assert!(told == total && total > 0, "{told} of {total}");
+        Ok(evidence)
+    }
+
     #[test]
     fn evidence_lies_where_the_network_looks_and_elsewhere_for_random_weights() {
         let front_end = FrontEnd { n_mels: 16, n_frames: 16, trim_top_db: None, ..FrontEnd::reference() };
@@ -216,7 +253,7 @@ mod tests {
         // Loud in the middle frames of all bands.
         let values = (0..16 * 16).map(|i| if (4..12).contains(&(i / 16)) { 0.0 } else { -60.0 });
         let frames = Frames::from_values(16, values.collect()).unwrap();
-        let evidence = occlusion(&model, &front_end, Calibration::default(), &frames, None).unwrap();
+        let evidence = explain(&model, &front_end, &frames, 16, &[(0..16, 1.0)], None).unwrap();
         assert_eq!((evidence.class, evidence.values.len()), (0, 256));
         let sum = |bands: std::ops::Range<usize>| {
             bands
@@ -236,17 +273,33 @@ mod tests {
             }),
             randomised(&tensors, 1),
         );
-        let other =
-            occlusion(&random.unwrap(), &front_end, Calibration::default(), &frames, Some(0)).unwrap();
+        let other = explain(&random.unwrap(), &front_end, &frames, 16, &[(0..16, 1.0)], Some(0)).unwrap();
         let likeness = rank_correlation(&evidence.values, &other.values);
         assert!(likeness.abs() < 0.7, "{likeness}");
         let long = Frames::from_values(16, vec![0.0; 16 * 2000]).unwrap();
-        assert!(
-            occlusion(&model, &front_end, Calibration::default(), &long, None)
-                .unwrap_err()
-                .to_string()
-                .contains("at most 30 s")
-        );
+        let error = explain(&model, &front_end, &long, 2000, &[(0..16, 1.0)], None).unwrap_err();
+        assert!(error.to_string().contains("at most 30 s"), "{error}");
+        let error = explain(&model, &front_end, &frames, 16, &[], None).unwrap_err();
+        assert!(error.to_string().contains("silence"), "{error}");
+    }
+
+    #[test]
+    fn evidence_is_of_the_recording_and_of_windows_that_have_a_say() {
+        let front_end = FrontEnd { n_mels: 16, n_frames: 16, trim_top_db: None, ..FrontEnd::reference() };
+        let (model, _) = looks_up(16, 16);
+        // 32 frames of its own, and behind them what fills up. A patch reaches over 11 frames.
+        let values = (0..16 * 40).map(|i| if i / 16 < 32 { (i % 7) as f32 - 3.0 } else { -100.0 });
+        let frames = Frames::from_values(16, values.collect()).unwrap();
+        let strength = |values: &[f32], at: std::ops::Range<usize>| -> f32 {
+            at.flat_map(|frame| (8..16).map(move |mel| values[mel * 32 + frame].abs())).sum()
+        };
+        let one = explain(&model, &front_end, &frames, 32, &[(0..16, 1.0)], None).unwrap();
+        assert_eq!(one.values.len(), 16 * 32);
+        let (first, last) = (strength(&one.values, 0..6), strength(&one.values, 26..32));
+        assert!(first > 0.0 && last == 0.0, "{first} {last}");
+        let two = explain(&model, &front_end, &frames, 32, &[(0..16, 9.0), (16..32, 1.0)], None).unwrap();
+        let (first, last) = (strength(&two.values, 0..6), strength(&two.values, 26..32));
+        assert!(first > 3.0 * last && last > 0.0, "{first} {last}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The way of one recording through the recogniser, which ends in one answer.
 
 use crate::audio::{Resampler, SampleRate};
-use crate::recognizer::N_PIECE;
+use crate::recognizer::{N_PIECE, Seen};
 use crate::scores::{Scores, Votes};
 use crate::voice::Hearing;
 use crate::window::{Cut, Window, Windows};
@@ -53,7 +53,18 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Result<Scores> {
+    /// Keeps note of the windows that have a say.
+    pub(crate) fn note_windows(&mut self) {
+        self.batch.noted = Some(Vec::new());
+    }
+
+    /// The answer.
+    pub(crate) fn finish(self) -> Result<Scores> {
+        Ok(self.finish_noted()?.0)
+    }
+
+    /// The answer, and the windows that have a say where they were [noted](Pass::note_windows).
+    pub(crate) fn finish_noted(mut self) -> Result<(Scores, Vec<Seen>)> {
         self.resampled.clear();
         self.resampler.finish(&mut self.resampled);
         self.take_resampled()?;
@@ -70,7 +81,8 @@ impl<'a> Pass<'a> {
         self.windows.finish();
         self.cut_windows()?;
         self.batch.classify()?;
-        Ok(self.recognizer.scores(&self.batch.votes, self.duration_s()))
+        let scores = self.recognizer.scores(&self.batch.votes, self.duration_s());
+        Ok((scores, self.batch.noted.unwrap_or_default()))
     }
 
     /// Length of the recording so far, seconds.
@@ -124,6 +136,8 @@ struct Batch<'a> {
     /// Whether there was a voice in any window.
     voice: bool,
     votes: Votes,
+    /// Those that have a say so far, where that is to be noted.
+    noted: Option<Vec<Seen>>,
 }
 
 impl<'a> Batch<'a> {
@@ -137,6 +151,7 @@ impl<'a> Batch<'a> {
             n_window: 0,
             voice: false,
             votes: recognizer.votes(),
+            noted: None,
         }
     }
 
@@ -152,16 +167,22 @@ impl<'a> Batch<'a> {
     /// Keeps the window that was written last, to be classified when there are enough, or when one of another length comes.
     fn keep(&mut self, window: &Window) -> Result<()> {
         let hearing = window.hearing;
-        let has_say = match hearing {
-            Hearing::Nothing => false,
-            Hearing::Faint => !self.voice,
-            Hearing::Voice(_) => true,
+        let weight = match hearing {
+            Hearing::Voice(voice_s) => voice_s,
+            Hearing::Faint if !self.voice => 1.0,
+            Hearing::Faint | Hearing::Nothing => {
+                self.votes.add_silent();
+                return Ok(());
+            }
         };
-        if !has_say {
-            self.votes.add_silent();
-            return Ok(());
+        let is_first_voice = hearing != Hearing::Faint && !self.voice;
+        self.voice |= is_first_voice;
+        if let Some(noted) = &mut self.noted {
+            if is_first_voice {
+                noted.clear();
+            }
+            noted.push(Seen { frames: window.shown.clone(), weight });
         }
-        self.voice |= matches!(hearing, Hearing::Voice(_));
         let n_window = self.recognizer.extractor().front_end().n_mels * window.shown.len();
         if n_window != self.n_window {
             let start = self.hearings.len() * self.n_window;

@@ -1,12 +1,13 @@
 //! From a recording to the emotions in it: the whole way, in one value.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::Result;
 use crate::audio::{Audio, AudioStream, SampleRate};
-use crate::features::Extractor;
+use crate::features::{Extractor, Frames};
 use crate::model::file::read_limited;
 use crate::model::{Model, ModelError, ModelFile, ModelMeta};
 use crate::parallel::in_pool;
@@ -181,6 +182,29 @@ impl Recognizer {
         Ok(readings)
     }
 
+    /// What the answer to a recording rests on: the answer, what the network was shown, and which windows have a say. All frames are
+    /// in memory then: 1.9 MB for each minute with the front end of the embedded model.
+    ///
+    /// # Errors
+    /// As [`recognize`](Recognizer::recognize), and for a recording that is too long for memory.
+    pub fn view(&self, audio: &Audio) -> Result<View> {
+        in_pool(|| {
+            let front_end = self.extractor.front_end();
+            let mut pass = Pass::new(self, audio.sample_rate())?;
+            pass.note_windows();
+            pass.push(audio.samples())?;
+            let (scores, windows) = pass.finish_noted()?;
+            let audio = audio.resample(SampleRate(front_end.sample_rate_hz))?;
+            let trimmed = match audio.samples().len() <= front_end.max_trimmed() {
+                true => &front_end.trimmed(audio.samples()),
+                false => audio.samples(),
+            };
+            let frames = self.extractor.frames(trimmed);
+            let n_own = front_end.frames_of(trimmed.len()).min(frames.range().len());
+            Ok(View { scores, frames, n_own, windows })
+        })
+    }
+
     /// The lengths of [`Window`] that this model takes, seconds: one only, or a range.
     pub fn window_s(&self) -> std::ops::RangeInclusive<f64> {
         crate::timeline::lengths_s(self.extractor.front_end())
@@ -255,6 +279,29 @@ impl fmt::Debug for Recognizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recognizer").field("meta", &self.meta).finish_non_exhaustive()
     }
+}
+
+/// What the answer to a recording rests on, see [`Recognizer::view`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct View {
+    /// The answer.
+    pub scores: Scores,
+    /// Frames of what was looked at: the recording, without its silent ends where these were trimmed.
+    pub frames: Frames,
+    /// Number of [`frames`](View::frames) that the recording has of its own. Those behind them fill up a short one.
+    pub n_own: usize,
+    /// The windows that have a say, in their order; none for silence.
+    pub windows: Vec<Seen>,
+}
+
+/// A window that has a say in an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// Which of [`View::frames`] the network was shown.
+    pub frames: Range<usize>,
+    /// What it counts beside the others, more than 0.
+    pub weight: f64,
 }
 
 /// What the pipeline needs of a network; the seam where tests put in another.
@@ -583,6 +630,36 @@ mod tests {
         let longer = recognizer.recognize(&padded(n_limit + 1)).unwrap();
         assert!(longer.n_silent > 100, "{longer:?}");
         assert_eq!(longer.label(), Some("low"));
+    }
+
+    #[test]
+    fn a_view_has_all_that_the_answer_rests_on() {
+        let trimming = FrontEnd { trim_top_db: Some(30.0), ..front_end() };
+        for front_end in front_ends().into_iter().chain([trimming]) {
+            let (recognizer, _) = recognizer_of(front_end.clone(), low_or_high);
+            let pause = |n: usize| vec![0.0; n];
+            let words =
+                [pause(9_000), tone(300.0, 0.2, 2.0, RATE), pause(20_000), tone(2_000.0, 0.4, 0.7, RATE)];
+            for samples in [words.concat(), tone(300.0, 0.2, 0.4, RATE), pause(20_000), vec![0.1]] {
+                let audio = audio(samples, RATE);
+                let view = recognizer.view(&audio).unwrap();
+                assert_eq!(view.scores, recognizer.recognize(&audio).unwrap());
+                assert_eq!(view.windows.len(), view.scores.n_windows - view.scores.n_silent);
+                let mut mean = [0.0; 2];
+                let total: f64 = view.windows.iter().map(|seen| seen.weight).sum();
+                for Seen { frames, weight } in &view.windows {
+                    let mut window = vec![0.0; frames.len() * 16];
+                    view.frames.window(&front_end, frames.start, &mut window).unwrap();
+                    let logits = low_or_high(&window);
+                    mean.iter_mut().zip(logits).for_each(|(mean, x)| *mean += weight / total * f64::from(x));
+                }
+                for (mean, embedding) in mean.iter().zip(view.scores.embedding()) {
+                    assert!((mean - f64::from(*embedding)).abs() < 1e-5, "{:?} {mean}", view.scores);
+                }
+                let filled = !front_end.makes_shorter_windows() && audio.samples().len() < 8_000;
+                assert_eq!(view.n_own < view.frames.range().len(), filled, "{}", view.n_own);
+            }
+        }
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl FoldAnswers {
 fn logits(answered: &Answered, fold: &FoldResult) -> ClipLogits {
     let smallest = f64::from(f32::MIN_POSITIVE);
     let logits = answered.probabilities.map(|p| (f64::from(fold.temperature) * p.max(smallest).ln()) as f32);
-    ClipLogits { windows: vec![logits], sound_s: f64::INFINITY }
+    ClipLogits::of(logits, f64::INFINITY)
 }
 
 fn truths(answers: &[Prediction]) -> Vec<Emotion> {
