@@ -22,9 +22,9 @@ use crate::terminal::complain;
 /// Measure a model on one side of a speaker-independent split
 ///
 /// Recognises every clip as `intone predict` does and prints accuracy and unweighted average recall (UAR) with 95 %
-/// intervals over speakers, and how clips of each emotion were answered. With --out, a folder receives
-/// predictions.csv, and from it report.html, report.json and report.md. A speaker or a recording that the model heard
-/// in training stops the evaluation.
+/// intervals over speakers, and how clips of each emotion were answered. Clips that are answered with silence are left out and
+/// named. With --out, a folder receives predictions.csv, and from it report.html, report.json and report.md. A speaker or a
+/// recording that the model heard in training stops the evaluation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Model: a file, or hf:OWNER/NAME[@REVISION][/FILE]; without one, the embedded model
@@ -77,10 +77,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answers = recognize(&recognizer, clips, &|| bar.inc(1))?;
     bar.finish_and_clear();
     let mut predictions: Vec<Prediction> = Vec::new();
-    let mut failed = Vec::new();
+    let (mut silent, mut failed) = (Vec::new(), Vec::new());
     for (clip, answer) in clips.iter().zip(answers) {
         match answer {
-            Ok(prediction) => predictions.push(prediction),
+            Ok(Some(prediction)) => predictions.push(prediction),
+            Ok(None) => silent.push(clip),
             Err(error) => {
                 complain(format_args!("intone: {error}"));
                 failed.push(Failed { clip: clip.id.clone(), error: without_folder(&error, &clip.path) });
@@ -99,7 +100,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             uncertain_below: Some(recognizer.meta().uncertain_below).filter(|&threshold| threshold > 0.0),
             command: command(args, &protocol),
             checks: checks.clone(),
-            excluded: left_out(&corpus, &split),
+            excluded: left_out(&corpus, &split, &silent),
             failed,
             folds: Vec::new(),
         };
@@ -113,6 +114,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut out = io::stdout().lock();
     print(&scores, &protocol, args.part, &mut out)?;
+    for excluded in report::silent(silent.iter().copied()) {
+        let n = excluded.n;
+        let clips = if n == 1 { "1 clip" } else { &format!("{n} clips") };
+        writeln!(out, "left out, {clips} of {}: {}", excluded.corpus, excluded.reason)?;
+    }
     checks.iter().try_for_each(|check| writeln!(out, "{check}"))?;
     if let Some(dir) = &args.out {
         writeln!(out, "\n{}", dir.join("report.html").display())?;
@@ -195,9 +201,10 @@ pub(crate) fn named(protocol: &str, absent: &[String]) -> String {
     }
 }
 
-/// What was left out of the data, and what the protocol puts on no side.
-fn left_out(corpus: &Corpus, split: &Split) -> Vec<Excluded> {
+/// What was left out of the data, what the protocol puts on no side, and what is silence to the model.
+fn left_out(corpus: &Corpus, split: &Split, silent: &[&Clip]) -> Vec<Excluded> {
     let mut excluded = report::excluded(corpus);
+    excluded.extend(report::silent(silent.iter().copied()));
     excluded.extend(report::left_out(split.left_out(), &format!("on no side of '{}'", split.protocol())));
     excluded
 }

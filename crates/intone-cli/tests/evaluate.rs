@@ -93,6 +93,29 @@ fn an_evaluation_leaves_predictions_and_a_report_that_can_be_made_again() {
 }
 
 #[test]
+fn silence_is_no_answer_and_is_left_out_by_name() {
+    let place = Place::new();
+    corpus(&place, 6);
+    // Without an emotion all probabilities are equal, and the first class would have been right.
+    place.file("data/s3-angry-0.wav", &common::wav(&[0.0; 16_000]));
+    let quiet: Vec<f32> = common::babble(0.6, 99.0).iter().map(|x| 0.000_1 * x).collect();
+    place.file("data/s4-sad-1.wav", &common::wav(&quiet));
+    let (exit, out, err) = run(&place, &[&EVALUATE[..], &["run", "--robustness=6"]].concat());
+    assert_eq!((exit, err.as_str()), (0, ""), "{out}");
+    assert!(out.starts_with("34 clips of 3 speakers, test of 'manifest'"), "{out}");
+    let names = "data/s3-angry-0.wav, data/s4-sad-1.wav";
+    let reason = format!("answered as silence, which is no emotion: {names}");
+    assert!(out.contains(&format!("left out, 2 clips of data: {reason}\n")), "{out}");
+    let predictions = read(&place, "run/predictions.csv");
+    assert!(predictions.lines().count() == 35 && !predictions.contains("s3-angry-0"), "{predictions}");
+    let json: Value = serde_json::from_str(&read(&place, "run/report.json")).unwrap();
+    let excluded = serde_json::json!([{ "corpus": "data", "reason": reason, "n": 2 }]);
+    assert!(json["n"] == 34 && json["evaluation"]["excluded"] == excluded, "{}", json["evaluation"]);
+    assert!(json["evaluation"]["failed"].as_array().unwrap().is_empty(), "{}", json["evaluation"]);
+    assert!(read(&place, "run/report.html").contains(names));
+}
+
+#[test]
 fn predictions_that_cannot_be_scored_are_refused_by_file_line_and_column() {
     let place = Place::new();
     let header = "clip,corpus,speaker,sex,sentence,truth,angry,disgust,fear,happy,neutral,sad\n";

@@ -144,8 +144,8 @@ pub(crate) fn pooled(logits: &ClipLogits, calibration: Calibration) -> [f32; N_C
     sum.map(|sum| if total > 0.0 { (sum / total) as f32 } else { 0.0 })
 }
 
-/// A recogniser's answers for these clips, from the audio files, as a user gets them: one for each clip, or what is wrong
-/// with it. `progress` is told of each clip, from any thread.
+/// A recogniser's answers for these clips, from the audio files, as a user gets them: one for each clip, none where it is
+/// silence to the recogniser, or what is wrong with it. `progress` is told of each clip, from any thread.
 ///
 /// # Errors
 /// A model with other labels than [`Emotion::ALL`].
@@ -153,9 +153,9 @@ pub fn recognize(
     recognizer: &Recognizer,
     clips: &[Clip],
     progress: &(dyn Fn() + Sync),
-) -> Result<Vec<Result<Prediction>>> {
+) -> Result<Vec<Result<Option<Prediction>>>> {
     check_labels(recognizer)?;
-    let one = |clip: &Clip| -> Result<Prediction> {
+    let one = |clip: &Clip| -> Result<Option<Prediction>> {
         let scores =
             AudioStream::open(&clip.path).and_then(|mut audio| recognizer.recognize_stream(&mut audio));
         progress();
@@ -174,10 +174,17 @@ pub(crate) fn check_labels(recognizer: &Recognizer) -> Result<()> {
     Err(Error::Config { key: "the model's labels".into(), expected, actual })
 }
 
-/// The answer for a clip. The labels must be those of [`Emotion::ALL`].
-pub(crate) fn answered(clip: &Clip, scores: &intone::Scores) -> Prediction {
+/// The answer for a clip; none for silence. The labels must be those of [`Emotion::ALL`].
+pub(crate) fn answered(clip: &Clip, scores: &intone::Scores) -> Option<Prediction> {
     let mut probabilities = [0.0; N_CLASSES];
     probabilities.iter_mut().zip(scores.probabilities()).for_each(|(slot, p)| *slot = *p);
+    (!scores.silence).then(|| prediction(clip, probabilities))
+}
+
+/// What stands for an answer where a clip with speech in it was taken for silence: wrong, and as unsure as a wrong one can be.
+pub(crate) fn unheard(clip: &Clip) -> Prediction {
+    let mut probabilities = [1.0 / (N_CLASSES - 1) as f32; N_CLASSES];
+    probabilities[clip.emotion.index()] = 0.0;
     prediction(clip, probabilities)
 }
 
@@ -311,6 +318,16 @@ mod tests {
         assert_eq!(scores.confusion[Emotion::Sad.index()][Emotion::Fear.index()], 1);
         assert!((cross_entropy(&predictions) - (9.0 * 2.0f64.ln() + 10.0f64.ln()) / 10.0).abs() < 1e-6);
         assert!(score(&[], 1).is_err());
+    }
+
+    #[test]
+    fn what_is_not_heard_is_no_right_answer() {
+        for emotion in Emotion::ALL {
+            let answer = unheard(&Clip::bare("c", "anna", "1", emotion));
+            assert_ne!(answer.answer(), emotion.index());
+            assert!((answer.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            assert!(answer.confidence() < 0.21);
+        }
     }
 
     #[test]

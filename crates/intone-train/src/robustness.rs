@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::Clip;
 use crate::error::{Error, Result};
-use crate::evaluate::{Prediction, Scores, answered, check_labels, coverage, score};
+use crate::evaluate::{Prediction, Scores, answered, check_labels, coverage, score, unheard};
 use crate::metrics::Figure;
 use crate::random::{Purpose, stream};
 use crate::report::SEED;
@@ -134,7 +134,8 @@ pub fn n_passes() -> usize {
     1 + Perturbation::all().len()
 }
 
-/// Recognises the clips as they are and under every perturbation. `progress` is told of each clip of each pass.
+/// Recognises the clips as they are and under every perturbation. A clip that is taken for silence is a wrong answer. `progress`
+/// is told of each clip of each pass.
 ///
 /// # Errors
 /// A clip that cannot be read, or a model with other labels than the six.
@@ -155,7 +156,8 @@ pub fn measure(recognizer: &Recognizer, clips: &[Clip], progress: &(dyn Fn() + S
             let one = |clip: &Clip| -> Result<Prediction> {
                 let scores = recognizer.recognize(&change(clip, &open(clip)?)?);
                 progress();
-                Ok(answered(clip, &scores.map_err(|error| error.in_file(&clip.path))?))
+                let scores = scores.map_err(|error| error.in_file(&clip.path))?;
+                Ok(answered(clip, &scores).unwrap_or_else(|| unheard(clip)))
             };
             let predictions = clips.par_iter().map(one).collect::<Result<Vec<_>>>()?;
             let (coverage, accuracy) = coverage(&predictions, threshold);

@@ -93,7 +93,7 @@ pub struct Fold {
     pub speakers: Vec<String>,
 }
 
-/// Faulty files of one kind that are named; `intone data check` names all.
+/// Files of one kind that are named; `intone data check` names all faulty ones.
 const MAX_NAMED: usize = 10;
 
 /// What of a corpus was left out, counted by reason; faulty files with their names, below the folder of the data.
@@ -107,12 +107,9 @@ pub fn excluded(corpus: &Corpus) -> Vec<Excluded> {
         let below = fault.path.strip_prefix(folder).unwrap_or(&fault.path);
         faults.entry(fault.kind.to_string()).or_default().push(below.display().to_string());
     }
-    let faults = faults.into_iter().map(|(what, mut files)| {
-        files.sort_unstable();
+    let faults = faults.into_iter().map(|(what, files)| {
         let n = files.len();
-        let more = if n > MAX_NAMED { format!(" and {} more", n - MAX_NAMED) } else { String::new() };
-        files.truncate(MAX_NAMED);
-        Excluded { corpus: "any".to_owned(), reason: format!("{what}: {}{more}", files.join(", ")), n }
+        Excluded { corpus: "any".to_owned(), reason: format!("{what}: {}", few(files)), n }
     });
     let mut excluded: Vec<Excluded> = left_out.chain(faults).collect();
     excluded.sort_by(|a, b| (&a.corpus, &a.reason).cmp(&(&b.corpus, &b.reason)));
@@ -128,6 +125,28 @@ fn common_folder(corpus: &Corpus) -> &Path {
     let common =
         folders.reduce(|a, b| a.ancestors().find(|folder| b.starts_with(folder)).unwrap_or(Path::new("")));
     common.unwrap_or(Path::new(""))
+}
+
+/// Clips that are silence to what was evaluated, corpus by corpus, with their names.
+pub fn silent<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<Excluded> {
+    let mut by_corpus: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for clip in clips {
+        by_corpus.entry(&clip.corpus).or_default().push(clip.id.clone());
+    }
+    let excluded = |(corpus, names): (&str, Vec<String>)| {
+        let (corpus, n) = (corpus.to_owned(), names.len());
+        Excluded { corpus, reason: format!("answered as silence, which is no emotion: {}", few(names)), n }
+    };
+    by_corpus.into_iter().map(excluded).collect()
+}
+
+/// Some of these names, in order, and how many more there are.
+fn few(mut names: Vec<String>) -> String {
+    names.sort_unstable();
+    let n = names.len();
+    let more = if n > MAX_NAMED { format!(" and {} more", n - MAX_NAMED) } else { String::new() };
+    names.truncate(MAX_NAMED);
+    names.join(", ") + &more
 }
 
 /// Clips that were left out for one reason, corpus by corpus.

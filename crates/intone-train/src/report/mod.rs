@@ -32,8 +32,8 @@ pub use compare::{Comparison, Difference, System};
 pub use crowd::Crowd;
 pub use files::{
     EVALUATION_FILE, Evaluation, Excluded, Failed, Fold, PREDICTIONS_FILE, ROBUSTNESS_FILE, RunFiles,
-    VOTES_FILE, excluded, left_out, model_sha256, read_run, write, write_comparison, write_robustness,
-    write_run, write_votes,
+    VOTES_FILE, excluded, left_out, model_sha256, read_run, silent, write, write_comparison,
+    write_robustness, write_run, write_votes,
 };
 pub(crate) use files::{read_json, write_json};
 pub use groups::{Gap, Group, Grouping, MAX_GROUPS};
