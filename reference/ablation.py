@@ -33,7 +33,8 @@ PLAIN = [*QUIET, "model.extrapolation=1", "training.keep=best"]
 
 # Runs that are about changed sounds, and how many clips of the validation speakers they are changed of.
 ON_CHANGED = ("recipe", "recipe-seed-2", "recipe-seed-3", "softer-noise", "twice", "quiet",
-              "recipe-short", "ends", "pitch", "filter", "layers", "distilled")
+              "recipe-short", "ends", "pitch", "filter", "layers", "distilled", "student",
+              "student-of-one")
 N_CHANGED = 300
 
 # Ten epochs of head and encoder together, in place of 24: at this length the ingredients are compared.
@@ -42,6 +43,8 @@ SHORT = "training.max_epochs=18"
 # What the three seeds of the recipe say of the training clips, on average: what `distilled` learns from besides the labels.
 SEEDS = ("recipe", "recipe-seed-2", "recipe-seed-3")
 SEEDS_SAY = "runs/seeds.csv"
+# What the recipe's own run says of them.
+RECIPE_SAYS = "runs/recipe.csv"
 
 # name: (settings over the recipe and, but for those of ON_CHANGED, over PLAIN, what it asks)
 RUNS = {
@@ -51,7 +54,7 @@ RUNS = {
     "softer-noise": (["augment.noise_snr_db=[10.0, 40.0]"], "the recipe, its noise no louder than 10 dB below the speech"),
     "twice": (["augment.cut_share=0.2", "augment.cut_s=[0.3, 1.5]", "augment.babble_share=0.2", "augment.babble_snr_db=[-5.0, 20.0]",
                "augment.noise_snr_db=[10.0, 40.0]"], "the same, stretches and babble twice as often, shorter and louder"),
-    "recipe-short": ([SHORT], "the recipe for 10 epochs of head and encoder together; the five below change this one"),
+    "recipe-short": ([SHORT], "the recipe for 10 epochs of head and encoder together; the six below change this one"),
     "ends": ([SHORT, "augment.ends_share=0.5"], "half of the clips with up to a second of their silent ends, under noise and voices too"),
     "pitch": ([SHORT, "augment.pitch_share=0.5", "augment.pitch_semitones=3"], "half of the clips higher or lower, at the same speed"),
     "filter": ([SHORT, "augment.filter_share=0.5", "augment.band_limit_share=0.05"],
@@ -59,6 +62,9 @@ RUNS = {
     "layers": ([SHORT, "model.mix_learning_rate=0.02"], "the weights of the layers at a step size of their own"),
     "distilled": ([SHORT, f"training.soft_targets={SEEDS_SAY}", "training.soft_share=0.7"],
                   "targets are mostly what the three seeds of the recipe say of the training clips, on average"),
+    "student-of-one": ([SHORT, f"training.soft_targets={RECIPE_SAYS}", "training.soft_share=0.7"],
+                       "likewise, but what the first seed says alone"),
+    "student": ([f"training.soft_targets={SEEDS_SAY}", "training.soft_share=0.7"], "learns from the three seeds as `distilled`, at the recipe's length"),
     "quiet": (QUIET, "the recipe without stretches, babble and loud noise"),
     "plain": ([], "of `quiet` the best epoch's model, no further than training came; the runs below change this one"),
     "plain-seed-2": (["seed=2"], "another seed"),
@@ -96,21 +102,22 @@ def settings(name):
     return [f"{key}={value}" for key, value in dict(setting.split("=", 1) for setting in over + RUNS[name][0]).items()]
 
 
-def distil(data, out):
-    """Writes what the seeds say of the clips that they were trained on."""
-    answers = [out / seed / "train/predictions.csv" for seed in SEEDS]
-    for seed, path in zip(SEEDS, answers):
+def teach(seeds, target, data, out):
+    """Writes what these runs say, on average, of the clips that they were trained on."""
+    answers = [out / seed / "train/predictions.csv" for seed in seeds]
+    for seed, path in zip(seeds, answers):
         if not path.exists():
             command = [INTONE, "evaluate", out / seed / "best.safetensors", "--data", *data, "--part", "train", "--out", path.parent]
             subprocess.run(command, cwd=ROOT, check=True)
-    (ROOT / SEEDS_SAY).parent.mkdir(exist_ok=True)
-    with open(ROOT / SEEDS_SAY, "w") as file:
+    (ROOT / target).parent.mkdir(exist_ok=True)
+    with open(ROOT / target, "w") as file:
         subprocess.run([sys.executable, "reference/average.py", *answers], cwd=ROOT, stdout=file, check=True)
 
 
 def train(name, data, out):
-    if name == "distilled":
-        distil(data, out)
+    for seeds, target in ((SEEDS, SEEDS_SAY), (SEEDS[:1], RECIPE_SAYS)):
+        if f"training.soft_targets={target}" in settings(name):
+            teach(seeds, target, data, out)
     command = [INTONE, "train", CONFIG, *settings(name), "--data", *data, "--out", out / name, "--no-test"]
     if (out / name / "checkpoint.safetensors").exists():
         command.append("--resume")

@@ -18,8 +18,8 @@ def read(path):
 
 
 def main(paths):
-    if len(paths) < 2:
-        sys.exit("expected two files with predictions at least")
+    if not paths:
+        sys.exit("expected files with predictions, got none")
     first, *others = systems = [read(path) for path in paths]
     for path, system in zip(paths[1:], others):
         if system.keys() != first.keys():

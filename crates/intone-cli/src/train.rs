@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use intone_train::config::Config;
 use intone_train::corpus::Corpus;
 use intone_train::split::{Part, Protocol, Split};
-use intone_train::train::{Device, Outcome, Progress, RunOptions, train};
+use intone_train::train::{Device, Outcome, Progress, RunOptions, has_begun, train};
 
 use crate::progress::{bar, note};
 
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let stop = stop_on_ctrl_c()?;
     report_split(&split);
     let out = &args.experiment.out;
-    if args.resume && !out.join("checkpoint.safetensors").exists() {
+    if args.resume && !has_begun(out) {
         bail!("{}: no checkpoint to resume from", out.display());
     }
     let options = args.experiment.options(args.resume, !args.no_test);
@@ -197,6 +197,8 @@ impl Display {
 
     pub(crate) fn show(&self, progress: &Progress) {
         match progress {
+            Progress::Teacher { number, of } => self.say(&format!("teacher {number} of {of}")),
+            Progress::Taught => self.say("what follows learns from the teachers' answers, too"),
             Progress::Features { done, total } | Progress::Frozen { done, total } => {
                 let frozen = matches!(progress, Progress::Frozen { .. });
                 self.bar.set_prefix(if frozen { "encoder" } else { "features" });

@@ -130,7 +130,13 @@ pub struct TrainingConfig {
     /// such as a cross-validation under the protocol `nested/5` makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soft_targets: Option<PathBuf>,
-    /// The share of a target that is what that system says, for clips that it answers (Hinton et al. 2015).
+    /// As many runs come first, in folders `teacher-N` of this one: the same run without teachers, the first with its seed, the
+    /// next with the one after it, and so on. What they say of the training clips, on average, is in the place of
+    /// [`soft_targets`](TrainingConfig::soft_targets).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub teachers: usize,
+    /// The share of a target that is what that system says, or what the teachers say, for clips that it answers (Hinton et al.
+    /// 2015).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub soft_share: f64,
     /// How far the corpora are balanced: 0, each clip once an epoch; 1, as many from each corpus, those of the smaller
@@ -194,6 +200,7 @@ impl Default for Config {
                 label_smoothing: 0.0,
                 vote_share: 0.0,
                 soft_targets: None,
+                teachers: 0,
                 soft_share: 0.0,
                 corpus_balance: 0.0,
                 keep: Keep::Best,
@@ -250,6 +257,7 @@ impl Config {
                 label_smoothing: 0.05,
                 vote_share: 0.2,
                 soft_targets: None,
+                teachers: 0,
                 soft_share: 0.0,
                 corpus_balance: 0.5,
                 keep: Keep::Last,
@@ -433,13 +441,16 @@ impl TrainingConfig {
         share_below_1("training.label_smoothing", self.label_smoothing)?;
         share("training.vote_share", self.vote_share)?;
         share("training.soft_share", self.soft_share)?;
-        let wanted = if self.soft_targets.is_some() {
-            "above 0 with training.soft_targets"
-        } else {
-            "0 without training.soft_targets"
+        let teachers = self.teachers;
+        in_range("training.teachers", teachers, teachers <= 100, "at most 100")?;
+        let learns_alone = teachers == 0 || self.soft_targets.is_none();
+        in_range("training.teachers", teachers, learns_alone, "0 with training.soft_targets")?;
+        let is_taught = teachers > 0 || self.soft_targets.is_some();
+        let wanted = match is_taught {
+            true => "above 0 with training.teachers or training.soft_targets",
+            false => "0 without training.teachers and training.soft_targets",
         };
-        let fits = self.soft_targets.is_some() == (self.soft_share > 0.0);
-        in_range("training.soft_share", self.soft_share, fits, wanted)?;
+        in_range("training.soft_share", self.soft_share, is_taught == (self.soft_share > 0.0), wanted)?;
         share("training.corpus_balance", self.corpus_balance)?;
         in_range("training.max_epochs", max_epochs, (1..=100_000).contains(&max_epochs), "1 to 100000")?;
         in_range("training.patience", patience, patience >= 1, "at least 1")
@@ -450,8 +461,8 @@ fn one() -> f64 {
     1.0
 }
 
-pub(crate) fn is_zero(x: &f64) -> bool {
-    *x == 0.0
+pub(crate) fn is_zero<T: Default + PartialEq>(x: &T) -> bool {
+    *x == T::default()
 }
 
 fn share(key: &'static str, value: f64) -> Result<()> {
@@ -691,6 +702,14 @@ mod tests {
                 "expected rising numbers, got [4, 4]",
             ),
             ("[training]\nvote_share = 1.5", vec![], "training.vote_share"),
+            ("[training]\nteachers = 1", vec![], "training.soft_share"),
+            ("[training]\nsoft_share = 0.5", vec![], "training.soft_share"),
+            (
+                "[training]\nsoft_targets = \"x.csv\"\nsoft_share = 0.5\nteachers = 1",
+                vec![],
+                "training.teachers",
+            ),
+            ("[training]\nteachers = 101\nsoft_share = 0.5", vec![], "training.teachers"),
             ("[front_end]\nn_fft = 0", vec![], "front_end.n_fft"),
             ("[front_end]\nn_mels = 8", vec![], "front_end.n_mels: expected 16 to"),
             ("[model]\nconvs_per_block = [1]", vec![], "model: length of convs_per_block: expected 4, got 1"),

@@ -32,6 +32,7 @@ mod provenance;
 mod random;
 mod stretch;
 mod svg;
+mod teachers;
 
 pub use config::Config;
 pub use error::{Error, Result};

@@ -129,6 +129,13 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Answered>> {
     Ok(rows)
 }
 
+/// What was said of a clip, among answers that are sorted as [`read_predictions`] sorts them. The name of a clip may have lost its
+/// ending there.
+pub(crate) fn answer_to<'a>(answers: &'a [Answered], clip: &str) -> Option<&'a Answered> {
+    let named = |name: &str| answers.binary_search_by(|answered| answered.clip.as_str().cmp(name)).ok();
+    named(clip).or_else(|| named(without_ending(clip))).map(|at| &answers[at])
+}
+
 /// Whether every class has clips: what is missing makes figures that cannot be compared with those of other data.
 ///
 /// # Errors

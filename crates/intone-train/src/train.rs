@@ -9,6 +9,8 @@
 //! best.safetensors          the model file of the best epoch, or of the last one where that is to be kept
 //! validation.csv            its predictions for the validation clips
 //! predictions.csv           its predictions for the test clips, made once, at the end
+//! teacher-1                 the runs that it learned from, where it has teachers; besides with train.csv,
+//! ...                       their predictions for the training clips
 //! ```
 
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ use crate::provenance::{self, Results};
 use crate::random::{Purpose, stream};
 use crate::run_log::{Epoch, RunLog};
 use crate::split::{Part, Split};
+use crate::teachers::{self, Taught, teach};
 use crate::training_set::{Batch, Draw, Sounds, TrainingSet, read_soft_targets};
 
 /// Training clips that the statistics of batch normalisation are taken from after each epoch.
@@ -64,6 +67,15 @@ pub struct RunOptions {
 /// What a run tells while it works.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
+    /// A teacher comes first: what follows is of its run, which is done already where nothing does.
+    Teacher {
+        /// Which one, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// All teachers have answered: what follows is of the run itself.
+    Taught,
     /// Features of this many clips are to be loaded, and so many are.
     Features {
         /// Clips that are done.
@@ -137,7 +149,16 @@ pub fn train(
     config.validate()?;
     check_classes(split)?;
     let run = Run::open(config, split, options)?;
-    let soft = read_soft_targets(config, split)?;
+    let soft = match config.training.teachers {
+        0 => read_soft_targets(config, split)?,
+        _ => match teach(config, split, options, stop, progress)? {
+            Taught::Interrupted { epoch } => return Ok(Outcome::Interrupted { epoch }),
+            Taught::Soft(soft) => {
+                progress(Progress::Taught);
+                soft
+            }
+        },
+    };
     let (sounds, validation_frames) = run.sounds(options, progress)?;
     let set = TrainingSet::new(split.train(), sounds, &soft, config)?;
     // Whole batches: batch normalisation makes nothing of a last one that is small. Each epoch leaves out other clips.
@@ -287,8 +308,8 @@ impl<'a> Run<'a> {
     fn open(config: &'a Config, split: &'a Split, options: &'a RunOptions) -> Result<Run<'a>> {
         let out = options.out.as_path();
         std::fs::create_dir_all(out).map_err(Error::io(out))?;
-        let there = checkpoint_path(out).exists();
-        if there && !options.resume {
+        let (there, taught) = (checkpoint_path(out).exists(), has_begun(out));
+        if taught && !options.resume {
             let what = "it holds a run already: resume it, or choose another folder".to_owned();
             return Err(Error::Checkpoint { path: checkpoint_path(out), what });
         }
@@ -404,6 +425,11 @@ impl<'a> Run<'a> {
         let best_epoch = state.best.map_or(0, |best| best.epoch);
         Ok(Outcome::Finished { best_epoch, calibration: file.meta.calibration(), validation, test })
     }
+}
+
+/// Whether a folder holds a run that can be [resumed](RunOptions::resume).
+pub fn has_begun(out: &Path) -> bool {
+    [out, &teachers::folder(out, 1)].into_iter().any(|folder| checkpoint_path(folder).exists())
 }
 
 fn checkpoint_path(out: &Path) -> PathBuf {

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::corpus::Clip;
 use crate::dataset::Recording;
 use crate::error::{Error, Result};
-use crate::predictions::{Answered, read_predictions};
+use crate::predictions::{Answered, answer_to, read_predictions};
 use crate::random::{Purpose, permutation, stream};
 use crate::split::{Part, Split};
 
@@ -71,9 +71,11 @@ pub fn read_soft_targets(config: &Config, split: &Split) -> Result<SoftTargets> 
             split.protocol()
         ));
     }
-    let known = answers.iter().filter(|answered| side(answered) == Some(Part::Train));
-    let soft: SoftTargets =
-        known.map(|answered| (answered.clip.clone(), answered.probabilities.map(|p| p as f32))).collect();
+    let of = |clip: &Clip| {
+        let answered = answer_to(&answers, &clip.id)?;
+        Some((clip.id.clone(), answered.probabilities.map(|p| p as f32)))
+    };
+    let soft: SoftTargets = split.train().iter().filter_map(of).collect();
     if soft.is_empty() {
         return refuse(format!("expected predictions for training clips, got {} for others", answers.len()));
     }

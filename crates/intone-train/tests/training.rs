@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use intone::Emotion;
 use intone::model::{ModelFile, WhisperEncoder};
@@ -11,7 +11,7 @@ use intone_train::config::{Config, EncoderModel, ModelConfig};
 use intone_train::corpus::read_roots;
 use intone_train::run_log::{self, Epoch};
 use intone_train::split::{Protocol, Split};
-use intone_train::train::{Device, Outcome, Progress, RunOptions, train};
+use intone_train::train::{Device, Outcome, Progress, RunOptions, has_begun, train};
 
 /// A folder for each emotion, four speakers, two clips of each: a tone whose pitch is the class, in noise.
 fn write_corpus(root: &Path) {
@@ -294,6 +294,94 @@ fn a_run_goes_on_with_the_published_weights_that_it_began_with() {
     std::fs::write(&checkpoint, bytes).unwrap();
     train(&config, &split(&data), &options(&out, true), &AtomicBool::new(false), &|_| ()).unwrap();
     assert_eq!(ModelFile::open(out.join("best.safetensors")).unwrap().meta.provenance.init_sha256, None);
+}
+
+/// The encoder with so many teachers, shorter.
+fn taught_config(root: &Path, teachers: usize) -> Config {
+    let mut config = encoder_config(root);
+    config.training.max_epochs = 5;
+    (config.training.teachers, config.training.soft_share) = (teachers, 0.7);
+    config
+}
+
+#[test]
+fn a_run_learns_from_its_teachers() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    write_corpus(&data);
+    let run = |config: &Config, name: &str| {
+        let out = dir.path().join(name);
+        train(config, &split(&data), &options(&out, false), &AtomicBool::new(false), &|_| ()).unwrap();
+        out
+    };
+    let tensors = |out: &Path| ModelFile::open(out.join("best.safetensors")).unwrap().tensors;
+
+    let config = taught_config(dir.path(), 1);
+    let taught = run(&config, "taught");
+    let teacher = taught.join("teacher-1");
+    let mut alone = config.clone();
+    (alone.training.teachers, alone.training.soft_share) = (0, 0.0);
+    assert_eq!(tensors(&teacher), tensors(&run(&alone, "alone")));
+    assert!(!teacher.join("predictions.csv").exists(), "a teacher is not tested");
+    assert_eq!(std::fs::read_to_string(teacher.join("train.csv")).unwrap().lines().count(), 1 + 24);
+
+    // Just as from the same answers in a file.
+    let mut soft = config.clone();
+    (soft.training.teachers, soft.training.soft_targets) = (0, Some(teacher.join("train.csv")));
+    assert_eq!(tensors(&taught), tensors(&run(&soft, "soft")));
+    assert_ne!(tensors(&taught), tensors(&teacher));
+}
+
+#[test]
+fn a_run_that_is_cut_while_its_teachers_learn_goes_on_from_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    write_corpus(&data);
+    let (config, split) = (taught_config(dir.path(), 2), split(&data));
+    let whole = dir.path().join("whole");
+    train(&config, &split, &options(&whole, false), &AtomicBool::new(false), &|_| ()).unwrap();
+    let seed = |number: usize| {
+        let file = whole.join(format!("teacher-{number}/best.safetensors"));
+        ModelFile::open(file).unwrap().meta.provenance.seed
+    };
+    assert_eq!((seed(1), seed(2)), (config.seed, config.seed + 1));
+
+    let cut = dir.path().join("cut");
+    assert!(!has_begun(&cut));
+    // In the first epoch of the second teacher, in the last one of the run itself, and not again.
+    for (n_begun, epoch) in [(2, 1), (3, 5), (9, 0)] {
+        let (stop, begun) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let watch = |progress: Progress| match progress {
+            Progress::Teacher { .. } | Progress::Taught => drop(begun.fetch_add(1, Ordering::Relaxed)),
+            Progress::Step { epoch: at, .. } if at == epoch => {
+                stop.fetch_or(begun.load(Ordering::Relaxed) == n_begun, Ordering::Relaxed);
+            }
+            _ => (),
+        };
+        let resume = has_begun(&cut);
+        let outcome = train(&config, &split, &options(&cut, resume), &stop, &watch).unwrap();
+        match epoch {
+            0 => assert!(matches!(outcome, Outcome::Finished { .. }), "{outcome:?}"),
+            epoch => assert_eq!(outcome, Outcome::Interrupted { epoch }),
+        }
+        let again = train(&config, &split, &options(&cut, false), &stop, &|_| ()).unwrap_err();
+        assert!(again.to_string().contains("it holds a run already"), "{again}");
+    }
+    assert!(result(&cut) == result(&whole));
+
+    // Teachers of another recipe or of other clips.
+    let go_on = AtomicBool::new(false);
+    std::fs::remove_file(cut.join("checkpoint.safetensors")).unwrap();
+    let mut other = config.clone();
+    other.training.learning_rate = 0.004;
+    let message = train(&other, &split, &options(&cut, true), &go_on, &|_| ()).unwrap_err().to_string();
+    assert!(message.contains("teacher-1: this teacher was trained with another configuration"), "{message}");
+    let clips = split.iter().map(|(_, clip)| clip.clone()).filter(|clip| !clip.id.contains("sad-0-1"));
+    let fewer = Split::new("manifest", clips, |clip| clip.part).unwrap();
+    let message = train(&config, &fewer, &options(&cut, true), &go_on, &|_| ()).unwrap_err().to_string();
+    assert!(message.contains("teacher-1: this teacher was trained with other data"), "{message}");
 }
 
 #[test]
