@@ -34,7 +34,7 @@ PLAIN = [*QUIET, "model.extrapolation=1", "training.keep=best"]
 # Runs that are about changed sounds, and how many clips of the validation speakers they are changed of.
 ON_CHANGED = ("recipe", "recipe-seed-2", "recipe-seed-3", "softer-noise", "twice", "quiet",
               "recipe-short", "ends", "pitch", "filter", "layers", "distilled", "student",
-              "student-of-one")
+              "student-of-one", "smoother")
 N_CHANGED = 300
 
 # Ten epochs of head and encoder together, in place of 24: at this length the ingredients are compared.
@@ -54,7 +54,7 @@ RUNS = {
     "softer-noise": (["augment.noise_snr_db=[10.0, 40.0]"], "the recipe, its noise no louder than 10 dB below the speech"),
     "twice": (["augment.cut_share=0.2", "augment.cut_s=[0.3, 1.5]", "augment.babble_share=0.2", "augment.babble_snr_db=[-5.0, 20.0]",
                "augment.noise_snr_db=[10.0, 40.0]"], "the same, stretches and babble twice as often, shorter and louder"),
-    "recipe-short": ([SHORT], "the recipe for 10 epochs of head and encoder together; the six below change this one"),
+    "recipe-short": ([SHORT], "the recipe for 10 epochs of head and encoder together; the seven below change this one"),
     "ends": ([SHORT, "augment.ends_share=0.5"], "half of the clips with up to a second of their silent ends, under noise and voices too"),
     "pitch": ([SHORT, "augment.pitch_share=0.5", "augment.pitch_semitones=3"], "half of the clips higher or lower, at the same speed"),
     "filter": ([SHORT, "augment.filter_share=0.5", "augment.band_limit_share=0.05"],
@@ -64,6 +64,8 @@ RUNS = {
                   "targets are mostly what the three seeds of the recipe say of the training clips, on average"),
     "student-of-one": ([SHORT, f"training.soft_targets={RECIPE_SAYS}", "training.soft_share=0.7"],
                        "likewise, but what the first seed says alone"),
+    "smoother": ([SHORT, "training.label_smoothing=0.15"],
+                 "three times as much of each target is spread over all classes: about as much as what the first seed says"),
     "student": ([f"training.soft_targets={SEEDS_SAY}", "training.soft_share=0.7"], "learns from the three seeds as `distilled`, at the recipe's length"),
     "quiet": (QUIET, "the recipe without stretches, babble and loud noise"),
     "plain": ([], "of `quiet` the best epoch's model, no further than training came; the runs below change this one"),
