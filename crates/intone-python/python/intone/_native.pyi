@@ -50,7 +50,8 @@ class Recognizer:
 
         Args:
             recording: A path, the bytes of a file, or ``(samples, rate)``.
-            classes: Choose among these only; their probabilities then sum to 1.
+            classes: Choose among these only; their probabilities then sum to 1. An answer that is uncertain among all classes stays
+                so.
 
         Raises:
             IntoneError: With what is wrong: :class:`AudioError` for what is no usable audio, :class:`FileError` for what cannot
