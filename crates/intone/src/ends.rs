@@ -1,8 +1,8 @@
 //! Silent ends of windows: a network that learned from trimmed clips is shown trimmed windows.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
+use crate::blocks::Blocks;
 use crate::features::{FRAME_LENGTH, FrontEnd, loud};
 use crate::moments::Moments;
 
@@ -11,57 +11,40 @@ use crate::moments::Moments;
 /// It is done as [`trim`](crate::features::trim) does with a whole clip, but for a finer hop: that of the front end.
 pub(crate) struct Ends {
     top_db: f32,
-    hop_length: usize,
     /// Hops before the centre of a frame of [`trim`](crate::features::trim), and behind it.
     reach: usize,
-    /// The samples from the centre of a frame to that of the next, for the frames from `first` on.
-    hops: VecDeque<Moments>,
-    /// Frames that were dropped.
-    first: usize,
-    /// The hop that is being filled.
-    open: Moments,
+    /// For each frame the samples from its centre to that of the next.
+    hops: Blocks<Moments>,
 }
 
 impl Ends {
     /// `None` where the front end does not trim, or where the network takes whole windows only.
     pub(crate) fn new(front_end: &FrontEnd) -> Option<Ends> {
         let top_db = front_end.trim_top_db.filter(|_| front_end.makes_shorter_windows())?;
-        let hop_length = front_end.hop_length;
-        let reach = (FRAME_LENGTH / 2).div_ceil(hop_length);
-        let open = Moments::default();
-        Some(Ends { top_db, hop_length, reach, hops: VecDeque::new(), first: 0, open })
+        let reach = (FRAME_LENGTH / 2).div_ceil(front_end.hop_length);
+        Some(Ends { top_db, reach, hops: Blocks::new(front_end.hop_length) })
     }
 
     /// Takes the next samples, at the front end's rate.
-    pub(crate) fn push(&mut self, mut samples: &[f32]) {
-        while !samples.is_empty() {
-            let (now, later) = samples.split_at(samples.len().min(self.hop_length - self.open.n));
-            self.open.push(now);
-            if self.open.n == self.hop_length {
-                self.finish();
-            }
-            samples = later;
-        }
+    pub(crate) fn push(&mut self, samples: &[f32]) {
+        self.hops.push(samples);
     }
 
     /// Ends the recording: its last hop need not be whole.
     pub(crate) fn finish(&mut self) {
-        if self.open.n > 0 {
-            self.hops.push_back(std::mem::take(&mut self.open));
-        }
+        self.hops.finish();
     }
 
     /// Whether everything before the centre of this frame was heard.
     pub(crate) fn knows(&self, frame: usize) -> bool {
-        frame <= self.first + self.hops.len()
+        frame <= self.hops.n_complete()
     }
 
     /// These frames without those at both ends that are silent: more than `top_db` below the loudest, or no louder than
     /// `floor_db` below full scale, which does not count where all of them are so quiet. One is left at least. What lies around
     /// the frames has no say.
     pub(crate) fn trimmed(&self, frames: Range<usize>, floor_db: f32) -> Range<usize> {
-        let first = frames.start.saturating_sub(self.first);
-        let hops: Vec<Moments> = self.hops.iter().copied().skip(first).take(frames.len()).collect();
+        let hops: Vec<Moments> = self.hops.get(frames.clone()).collect();
         let power = |t: usize| {
             let around = t.saturating_sub(self.reach)..(t + self.reach).min(hops.len());
             hops[around].iter().copied().sum::<Moments>().power()
@@ -77,9 +60,7 @@ impl Ends {
 
     /// Forgets what lies before the centre of this frame.
     pub(crate) fn drop_before(&mut self, frame: usize) {
-        let n = frame.saturating_sub(self.first).min(self.hops.len());
-        self.hops.drain(..n);
-        self.first += n;
+        self.hops.drop_before(frame);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Speech emotion recognition: audio in, emotions out.
 
 pub mod audio;
+mod blocks;
 pub mod emotion;
 mod ends;
 pub mod error;

@@ -2,10 +2,12 @@
 
 use std::iter::Sum;
 
+use crate::blocks::Block;
+
 /// Number of some samples, their sum and that of their squares. Samples that come in pieces give the same as at once, bit for bit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Moments {
-    pub(crate) n: usize,
+    n: usize,
     sum: f64,
     squares: f64,
 }
@@ -17,15 +19,6 @@ impl Moments {
         moments
     }
 
-    pub(crate) fn push(&mut self, samples: &[f32]) {
-        self.n += samples.len();
-        for &x in samples {
-            let x = f64::from(x);
-            self.sum += x;
-            self.squares += x * x;
-        }
-    }
-
     /// Sum of the squares about the mean, that is without a constant offset, which no one hears. 0 where a sample is no number.
     pub(crate) fn energy(self) -> f64 {
         (self.squares - self.sum * self.sum / self.n.max(1) as f64).max(0.0)
@@ -34,6 +27,23 @@ impl Moments {
     /// Mean square about the mean; 0 of no samples.
     pub(crate) fn power(self) -> f64 {
         self.energy() / self.n.max(1) as f64
+    }
+}
+
+impl Block for Moments {
+    type Kept = Moments;
+
+    fn push(&mut self, samples: &[f32]) {
+        self.n += samples.len();
+        for &x in samples {
+            let x = f64::from(x);
+            self.sum += x;
+            self.squares += x * x;
+        }
+    }
+
+    fn close(self) -> Moments {
+        self
     }
 }
 

@@ -167,15 +167,11 @@ impl<'a> Batch<'a> {
     /// Keeps the window that was written last, to be classified when there are enough, or when one of another length comes.
     fn keep(&mut self, window: &Window) -> Result<()> {
         let hearing = window.hearing;
-        let weight = match hearing {
-            Hearing::Voice(voice_s) => voice_s,
-            Hearing::Faint if !self.voice => 1.0,
-            Hearing::Faint | Hearing::Nothing => {
-                self.votes.add_silent();
-                return Ok(());
-            }
+        let Some(weight) = hearing.weight(self.voice) else {
+            self.votes.add_silent();
+            return Ok(());
         };
-        let is_first_voice = hearing != Hearing::Faint && !self.voice;
+        let is_first_voice = hearing.is_voice() && !self.voice;
         self.voice |= is_first_voice;
         if let Some(noted) = &mut self.noted {
             if is_first_voice {

@@ -172,13 +172,8 @@ impl Votes {
         sound_s: f64,
         hearing: Hearing,
     ) {
-        let weight = match hearing {
-            Hearing::Nothing => return self.add_silent(),
-            Hearing::Faint if self.voice => return self.add_silent(),
-            Hearing::Faint => 1.0,
-            Hearing::Voice(voice_s) => voice_s,
-        };
-        if matches!(hearing, Hearing::Voice(_)) && !self.voice {
+        let Some(weight) = hearing.weight(self.voice) else { return self.add_silent() };
+        if hearing.is_voice() && !self.voice {
             let n = self.n_windows;
             let none = Votes::new(self.sums.len(), self.embedding.len());
             *self = Votes { voice: true, n_windows: n, n_silent: n, ..none };

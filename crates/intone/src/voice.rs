@@ -1,8 +1,7 @@
 //! Where somebody may be speaking: what rises above the background.
 
-use std::collections::VecDeque;
-
 use crate::audio::SampleRate;
+use crate::blocks::{Block, Blocks};
 use crate::moments::Moments;
 
 /// Blocks in a second. Ten milliseconds hold a period of the deepest voices (80 Hz) nearly whole, and the gaps between
@@ -55,51 +54,68 @@ pub(crate) enum Hearing {
     Voice(f64),
 }
 
+impl Hearing {
+    /// What a window counts in the answer; none where it has no say. Beside a voice what is faint has none.
+    pub(crate) fn weight(self, beside_voice: bool) -> Option<f64> {
+        match self {
+            Hearing::Voice(voice_s) => Some(voice_s),
+            Hearing::Faint if !beside_voice => Some(1.0),
+            Hearing::Faint | Hearing::Nothing => None,
+        }
+    }
+
+    pub(crate) fn is_voice(self) -> bool {
+        matches!(self, Hearing::Voice(_))
+    }
+}
+
 /// Levels of a recording whose samples arrive in pieces, and what of it is voice.
 ///
 /// It is a matter of energy alone: music and slamming doors are voices to it. What it says of a stretch depends on the
 /// recording up to the end of the window around it, and on nothing else.
 pub(crate) struct Voice {
     rate: f64,
-    /// Samples of a block.
-    n_block: usize,
-    /// Level of the blocks from `first` on, dB below full scale.
-    levels: VecDeque<f32>,
-    /// Number of blocks that were dropped.
-    first: usize,
-    /// The block that is being filled.
-    open: Moments,
+    /// Levels, block by block.
+    levels: Blocks<Level>,
+}
+
+/// How loud a block is. Its level is kept, dB below full scale.
+#[derive(Default)]
+struct Level(Moments);
+
+impl Block for Level {
+    type Kept = f32;
+
+    fn push(&mut self, samples: &[f32]) {
+        self.0.push(samples);
+    }
+
+    fn close(self) -> f32 {
+        let level_db = (10.0 * self.0.power().log10()) as f32;
+        level_db.max(FLOOR_DB)
+    }
 }
 
 impl Voice {
     pub(crate) fn new(sample_rate: SampleRate) -> Voice {
         let rate = f64::from(sample_rate.0);
         let n_block = (rate / BLOCKS_PER_S).round().max(1.0) as usize;
-        Voice { rate, n_block, levels: VecDeque::new(), first: 0, open: Moments::default() }
+        Voice { rate, levels: Blocks::new(n_block) }
     }
 
     /// Takes the next samples.
-    pub(crate) fn listen(&mut self, mut samples: &[f32]) {
-        while !samples.is_empty() {
-            let (now, later) = samples.split_at(samples.len().min(self.n_block - self.open.n));
-            self.open.push(now);
-            if self.open.n == self.n_block {
-                self.close_block();
-            }
-            samples = later;
-        }
+    pub(crate) fn listen(&mut self, samples: &[f32]) {
+        self.levels.push(samples);
     }
 
     /// Ends the recording: its last block need not be whole.
     pub(crate) fn finish(&mut self) {
-        if self.open.n > 0 {
-            self.close_block();
-        }
+        self.levels.finish();
     }
 
     /// Whether everything before this time was heard.
     pub(crate) fn knows(&self, time_s: f64) -> bool {
-        self.block(time_s) <= self.first + self.levels.len()
+        self.block(time_s) <= self.levels.n_complete()
     }
 
     /// Seconds of voice from `start_s` to `end_s`, against the background before `known_s`.
@@ -149,33 +165,23 @@ impl Voice {
 
     /// Length of a block, seconds.
     fn block_s(&self) -> f64 {
-        self.n_block as f64 / self.rate
+        self.levels.n_block() as f64 / self.rate
     }
 
     /// Forgets what no stretch from `start_s` on, in a window that ends after `known_s`, can ask for.
     pub(crate) fn drop_before(&mut self, start_s: f64, known_s: f64) {
-        let block = self.block(start_s.min(known_s - BACKGROUND_S));
-        let n = block.saturating_sub(self.first).min(self.levels.len());
-        self.levels.drain(..n);
-        self.first += n;
+        self.levels.drop_before(self.block(start_s.min(known_s - BACKGROUND_S)));
     }
 
     /// The levels between two times, as far as they are not forgotten.
     fn between(&self, start_s: f64, end_s: f64) -> impl Iterator<Item = f32> {
-        let (start, end) = (self.block(start_s).max(self.first), self.block(end_s));
-        self.levels.iter().copied().skip(start - self.first).take(end.saturating_sub(start))
+        self.levels.get(self.block(start_s)..self.block(end_s))
     }
 
     /// The first block that does not end before this time. A time on an edge between blocks, give or take its last bits,
     /// belongs to the later one.
     fn block(&self, time_s: f64) -> usize {
-        (time_s.max(0.0) * self.rate / self.n_block as f64 + 1e-6) as usize
-    }
-
-    fn close_block(&mut self) {
-        let power = std::mem::take(&mut self.open).power();
-        let level_db = (10.0 * power.log10()) as f32;
-        self.levels.push_back(level_db.max(FLOOR_DB));
+        (time_s.max(0.0) * self.rate / self.levels.n_block() as f64 + 1e-6) as usize
     }
 }
 

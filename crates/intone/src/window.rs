@@ -5,11 +5,11 @@
 //! recording shorter than one window is padded with silence at its end, or makes a shorter window, as the front end
 //! has it. Where it trims, and has shorter windows, the network is not shown a window's silent [`Ends`].
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::Result;
 use crate::audio::SampleRate;
+use crate::blocks::{Block, Blocks};
 use crate::ends::Ends;
 use crate::features::{Extractor, FrameStream, Frames, FrontEnd};
 use crate::voice::{Hearing, Voice};
@@ -89,7 +89,7 @@ impl Windows {
     /// Takes the next samples as they are in the recording, to judge by them what is silent: a resampler rings at
     /// the ends of a recording that has a constant offset.
     pub(crate) fn listen(&mut self, original: &[f32]) {
-        self.loudness.push(original);
+        self.loudness.blocks.push(original);
         self.voice.listen(original);
     }
 
@@ -123,7 +123,7 @@ impl Windows {
     pub(crate) fn finish(&mut self) {
         if let Some(stream) = self.stream.take() {
             stream.finish(&mut self.frames);
-            self.loudness.close_block();
+            self.loudness.blocks.finish();
             self.voice.finish();
             self.ends.iter_mut().for_each(Ends::finish);
         }
@@ -212,76 +212,63 @@ struct Loudness {
     to: u64,
     /// Samples at the front end's rate that lie before what the windows count from.
     n_skipped: u64,
-    n_block: usize,
-    /// Lowest and highest sample of the blocks from `first` on.
-    blocks: VecDeque<(f32, f32)>,
-    /// Number of blocks that were dropped.
-    first: usize,
-    /// The block that is being filled, and how many samples it has.
-    open: (f32, f32),
-    n_open: usize,
+    blocks: Blocks<Extremes>,
 }
 
-/// Lowest and highest of no samples.
-const NOTHING: (f32, f32) = (f32::INFINITY, f32::NEG_INFINITY);
+/// Lowest and highest of some samples.
+#[derive(Debug, Clone, Copy)]
+struct Extremes(f32, f32);
+
+impl Default for Extremes {
+    /// Those of no samples.
+    fn default() -> Extremes {
+        Extremes(f32::INFINITY, f32::NEG_INFINITY)
+    }
+}
+
+impl Block for Extremes {
+    type Kept = Extremes;
+
+    fn push(&mut self, samples: &[f32]) {
+        *self = samples.iter().fold(*self, |all, &x| Extremes(all.0.min(x), all.1.max(x)));
+    }
+
+    fn close(self) -> Extremes {
+        self
+    }
+}
 
 impl Loudness {
     fn new(sample_rate: SampleRate, front_end: &FrontEnd) -> Loudness {
         let (from, to) = (u64::from(sample_rate.0), u64::from(front_end.sample_rate_hz));
         let n_block = (front_end.hop_length as u64 * from / to).max(1) as usize;
-        let blocks = VecDeque::new();
-        Loudness { from, to, n_skipped: 0, n_block, blocks, first: 0, open: NOTHING, n_open: 0 }
-    }
-
-    fn push(&mut self, mut samples: &[f32]) {
-        while !samples.is_empty() {
-            let (now, later) = samples.split_at(samples.len().min(self.n_block - self.n_open));
-            self.open = now.iter().fold(self.open, |(low, high), &x| (low.min(x), high.max(x)));
-            self.n_open += now.len();
-            if self.n_open == self.n_block {
-                self.close_block();
-            }
-            samples = later;
-        }
-    }
-
-    fn close_block(&mut self) {
-        if self.n_open > 0 {
-            self.blocks.push_back(self.open);
-            (self.open, self.n_open) = (NOTHING, 0);
-        }
+        Loudness { from, to, n_skipped: 0, blocks: Blocks::new(n_block) }
     }
 
     /// The blocks that hold these samples at the front end's rate.
     fn blocks(&self, samples: Range<u64>) -> Range<usize> {
         let original = |sample: u64| (sample + self.n_skipped) * self.from / self.to;
         let (start, end) = (original(samples.start), original(samples.end));
-        (start / self.n_block as u64) as usize..end.div_ceil(self.n_block as u64) as usize
+        let n_block = self.blocks.n_block() as u64;
+        (start / n_block) as usize..end.div_ceil(n_block) as usize
     }
 
     /// Whether the blocks with these samples are complete.
     fn knows(&self, samples: Range<u64>) -> bool {
-        self.blocks(samples).end <= self.first + self.blocks.len()
+        self.blocks(samples).end <= self.blocks.n_complete()
     }
 
     /// Distance between the lowest and the highest of these samples; 0 where there are none.
     fn swing(&self, samples: Range<u64>) -> f32 {
-        let blocks = self.blocks(samples);
-        let (low, high) = self
-            .blocks
-            .iter()
-            .skip(blocks.start.saturating_sub(self.first))
-            .take(blocks.len())
-            .fold(NOTHING, |(low, high), block| (low.min(block.0), high.max(block.1)));
+        let blocks = self.blocks.get(self.blocks(samples));
+        let Extremes(low, high) =
+            blocks.fold(Extremes::default(), |all, block| Extremes(all.0.min(block.0), all.1.max(block.1)));
         (high - low).max(0.0)
     }
 
     /// Forgets what lies before this sample at the front end's rate.
     fn drop_before(&mut self, sample: u64) {
-        let block = self.blocks(sample..sample).start;
-        let n = block.saturating_sub(self.first).min(self.blocks.len());
-        self.blocks.drain(..n);
-        self.first += n;
+        self.blocks.drop_before(self.blocks(sample..sample).start);
     }
 }
 
