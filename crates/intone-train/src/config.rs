@@ -443,8 +443,8 @@ impl TrainingConfig {
         share("training.soft_share", self.soft_share)?;
         let teachers = self.teachers;
         in_range("training.teachers", teachers, teachers <= 100, "at most 100")?;
-        let learns_alone = teachers == 0 || self.soft_targets.is_none();
-        in_range("training.teachers", teachers, learns_alone, "0 with training.soft_targets")?;
+        let only_these = teachers == 0 || self.soft_targets.is_none();
+        in_range("training.teachers", teachers, only_these, "0 with training.soft_targets")?;
         let is_taught = teachers > 0 || self.soft_targets.is_some();
         let wanted = match is_taught {
             true => "above 0 with training.teachers or training.soft_targets",

@@ -20,7 +20,7 @@ use crate::corpus::{Corpus, Votes};
 use crate::error::{Error, Result};
 use crate::metrics::Tally;
 use crate::predictions::{Answered, check_classes, read_predictions};
-use crate::provenance::split_hash;
+use crate::provenance::{other, split_hash};
 use crate::report::{self, EVALUATION_FILE, Evaluation, Fold, PREDICTIONS_FILE, Report, VOTES_FILE};
 use crate::split::{Family, Part, Protocol, Split};
 use crate::train::{Outcome, Progress, RunOptions, train};
@@ -204,11 +204,7 @@ impl Planned {
             return Ok(None);
         }
         let done: Done = report::read_json(&path)?;
-        let other = if !self.config.is_written_as(&done.config) {
-            "another configuration"
-        } else if done.split_hash != split_hash(&self.split) {
-            "other data or another split"
-        } else {
+        let Some(other) = other(&self.config, &self.split, &done.config, &done.split_hash) else {
             answers(&self.dir, &done.result)?;
             return Ok(Some(done.result));
         };

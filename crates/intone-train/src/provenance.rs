@@ -79,6 +79,17 @@ pub(crate) fn split_hash(split: &Split) -> String {
     hex(&hash.finalize())
 }
 
+/// What a run that was done as these say has other than this one; nothing where it is the same run.
+pub(crate) fn other(config: &Config, split: &Split, written: &str, hash: &str) -> Option<&'static str> {
+    if !config.is_written_as(written) {
+        Some("another configuration")
+    } else if hash != split_hash(split) {
+        Some("other data or another split")
+    } else {
+        None
+    }
+}
+
 /// Taking results down.
 pub(crate) trait Results {
     /// Notes accuracy and UAR with their intervals, as `test_uar`, `test_uar_low`, `test_uar_high`, ..., the calibration

@@ -13,7 +13,7 @@ use crate::dataset::load_features;
 use crate::error::{Error, Result};
 use crate::evaluate::{logits, predictions, write_predictions};
 use crate::predictions::{Answered, answer_to, read_predictions};
-use crate::provenance::split_hash;
+use crate::provenance::other;
 use crate::split::Split;
 use crate::train::{Outcome, Progress, RunOptions, train};
 use crate::training_set::{N_CLASSES, SoftTargets};
@@ -89,15 +89,10 @@ fn answer(config: &Config, split: &Split, options: &RunOptions) -> Result<()> {
 
 /// What a teacher said, which must be of this configuration and of these training clips.
 fn answers(config: &Config, split: &Split, folder: &Path) -> Result<Vec<Answered>> {
-    let path = folder.join("config.toml");
-    let written = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let file = ModelFile::open(folder.join("best.safetensors"))?;
-    if !config.is_written_as(&written) {
-        refuse(folder, "another configuration")
-    } else if file.meta.provenance.split_hash != split_hash(split) {
-        refuse(folder, "other data or another split")
-    } else {
-        read_predictions(&folder.join(ANSWERS_FILE))
+    let provenance = ModelFile::open(folder.join("best.safetensors"))?.meta.provenance;
+    match other(config, split, &provenance.config, &provenance.split_hash) {
+        Some(other) => refuse(folder, other),
+        None => read_predictions(&folder.join(ANSWERS_FILE)),
     }
 }
 

@@ -308,12 +308,12 @@ impl<'a> Run<'a> {
     fn open(config: &'a Config, split: &'a Split, options: &'a RunOptions) -> Result<Run<'a>> {
         let out = options.out.as_path();
         std::fs::create_dir_all(out).map_err(Error::io(out))?;
-        let (there, taught) = (checkpoint_path(out).exists(), has_begun(out));
-        if taught && !options.resume {
+        if has_begun(out) && !options.resume {
             let what = "it holds a run already: resume it, or choose another folder".to_owned();
             return Err(Error::Checkpoint { path: checkpoint_path(out), what });
         }
         let split_hash = provenance::split_hash(split);
+        let there = checkpoint_path(out).exists();
         if !there {
             let path = out.join("config.toml");
             std::fs::write(&path, config.to_toml()).map_err(Error::io(&path))?;

@@ -46,6 +46,15 @@ fn write_corpus(root: &Path) {
     std::fs::write(root.join("manifest.csv"), manifest).unwrap();
 }
 
+/// A folder for runs, and the corpus in it.
+fn corpus() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    write_corpus(&data);
+    (dir, data)
+}
+
 /// A network that trains in a moment, with every ingredient of the large one.
 fn config(root: &Path) -> Config {
     let path = root.join("tiny.toml");
@@ -114,10 +123,7 @@ fn cut_and_resumed(
     learned: usize,
     pieces: &[(usize, Option<(usize, usize)>)],
 ) {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    write_corpus(&data);
+    let (dir, data) = corpus();
     let (config, split) = (config(dir.path()), split(&data));
     let go_on = AtomicBool::new(false);
 
@@ -161,10 +167,7 @@ fn cut_and_resumed(
 
 #[test]
 fn a_run_without_test_does_not_look_at_it_and_calibrates_all_the_same() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    write_corpus(&data);
+    let (dir, data) = corpus();
     let out = dir.path().join("run");
     let options = RunOptions { test: false, ..options(&out, false) };
     let outcome =
@@ -203,10 +206,7 @@ fn encoder_of(config: &mut Config) -> &mut EncoderModel {
 
 #[test]
 fn published_weights_of_another_size_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    write_corpus(&data);
+    let (dir, data) = corpus();
     let (path, fitting) = published(dir.path());
     let mut config = encoder_config(dir.path());
     encoder_of(&mut config).init = Some(path);
@@ -221,10 +221,7 @@ fn published_weights_of_another_size_are_refused() {
 
 #[test]
 fn the_encoder_that_is_kept_is_extrapolated_from_the_published_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    write_corpus(&data);
+    let (dir, data) = corpus();
     let (path, config) = published(dir.path());
     let start = WhisperEncoder::open(path).unwrap().tensors;
     let kept = |times: f64| {
@@ -262,10 +259,7 @@ fn the_encoder_that_is_kept_is_extrapolated_from_the_published_one() {
 
 #[test]
 fn a_run_goes_on_with_the_published_weights_that_it_began_with() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    write_corpus(&data);
+    let (dir, data) = corpus();
     let (path, mut config) = published(dir.path());
     config.training.max_epochs = 2;
     let out = dir.path().join("run");
@@ -306,10 +300,7 @@ fn taught_config(root: &Path, teachers: usize) -> Config {
 
 #[test]
 fn a_run_learns_from_its_teachers() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    write_corpus(&data);
+    let (dir, data) = corpus();
     let run = |config: &Config, name: &str| {
         let out = dir.path().join(name);
         train(config, &split(&data), &options(&out, false), &AtomicBool::new(false), &|_| ()).unwrap();
@@ -335,10 +326,7 @@ fn a_run_learns_from_its_teachers() {
 
 #[test]
 fn a_run_that_is_cut_while_its_teachers_learn_goes_on_from_there() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    write_corpus(&data);
+    let (dir, data) = corpus();
     let (config, split) = (taught_config(dir.path(), 2), split(&data));
     let whole = dir.path().join("whole");
     train(&config, &split, &options(&whole, false), &AtomicBool::new(false), &|_| ()).unwrap();
@@ -386,10 +374,7 @@ fn a_run_that_is_cut_while_its_teachers_learn_goes_on_from_there() {
 
 #[test]
 fn what_cannot_be_trained_is_refused_with_its_reason() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    write_corpus(&data);
+    let (dir, data) = corpus();
     let stop = AtomicBool::new(false);
     let refused = |config: &Config, split: &Split, out: &Path, resume: bool| {
         train(config, split, &options(out, resume), &stop, &|_| ()).unwrap_err().to_string()
