@@ -239,11 +239,21 @@ fn read_votes(path: &Path) -> Result<BTreeMap<String, Votes>> {
 /// Reads what a report is made of: the folder of a run, or a file of predictions alone.
 ///
 /// # Errors
-/// What [`read_predictions`] refuses, and files beside them that cannot be read.
+/// A folder without predictions, what [`read_predictions`] refuses, and files beside them that cannot be read.
 pub fn read_run(path: &Path) -> Result<Input> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     let dir = metadata.is_dir().then_some(path);
     let file = dir.map_or_else(|| path.to_path_buf(), |dir| dir.join(PREDICTIONS_FILE));
+    if let Some(dir) = dir.filter(|_| !file.exists()) {
+        let mut names =
+            std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten().map(|entry| entry.file_name());
+        let found = match names.any(|name| name.to_string_lossy().starts_with("fold-")) {
+            true => "folds, whose answers `intone cross-validate` puts together when all are done",
+            false => "none; `intone evaluate --out` and `intone cross-validate --out` make one",
+        };
+        let what = format!("expected a {PREDICTIONS_FILE} in this folder, found {found}");
+        return Err(Error::Table { path: dir.to_path_buf(), line: None, what });
+    }
     let beside = |name: &str| dir.map(|dir| dir.join(name)).filter(|path| path.is_file());
     let evaluation = beside(EVALUATION_FILE).map(|path| read_json(&path)).transpose()?;
     let votes = beside(VOTES_FILE).map(|path| read_votes(&path)).transpose()?.unwrap_or_default();

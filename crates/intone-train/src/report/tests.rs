@@ -322,6 +322,17 @@ fn faulty_files_are_named_below_the_folder_of_the_data() {
 }
 
 #[test]
+fn a_folder_without_predictions_is_named_and_said_how_they_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = read_run(dir.path()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: expected a predictions.csv", dir.path().display())), "{error}");
+    assert!(error.contains("found none; `intone evaluate --out`"), "{error}");
+    std::fs::create_dir(dir.path().join("fold-2")).unwrap();
+    let error = read_run(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("found folds, whose answers `intone cross-validate`"), "{error}");
+}
+
+#[test]
 fn a_class_without_clips_must_be_agreed_to() {
     let mut some = answers(4, 12, 1);
     some.retain(|answered| answered.truth != Emotion::Fear);
