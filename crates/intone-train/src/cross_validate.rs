@@ -21,7 +21,9 @@ use crate::error::{Error, Result};
 use crate::metrics::Tally;
 use crate::predictions::{Answered, check_classes, read_predictions};
 use crate::provenance::{other, split_hash};
-use crate::report::{self, EVALUATION_FILE, Evaluation, Fold, PREDICTIONS_FILE, Report, VOTES_FILE};
+use crate::report::{
+    self, EVALUATION_FILE, Evaluation, FOLD_PREFIX, Fold, PREDICTIONS_FILE, Report, VOTES_FILE,
+};
 use crate::split::{Family, Part, Protocol, Split};
 use crate::train::{Outcome, Progress, RunOptions, train};
 
@@ -150,7 +152,13 @@ pub fn plan(
         }
         let config = Config { protocol: protocol.to_string(), ..config.clone() };
         let number = index + 1;
-        planned.push(Planned { number, protocol, split, dir: out.join(format!("fold-{number}")), config });
+        planned.push(Planned {
+            number,
+            protocol,
+            split,
+            dir: out.join(format!("{FOLD_PREFIX}{number}")),
+            config,
+        });
     }
     match planned.is_empty() {
         true => Err(Error::Empty(format!("split protocol '{family}': no fold has test clips"))),

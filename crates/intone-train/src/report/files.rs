@@ -18,6 +18,9 @@ use crate::robustness::Robustness;
 /// What was said of each clip; all figures come from here.
 pub const PREDICTIONS_FILE: &str = "predictions.csv";
 
+/// The folder of a fold of a cross-validation, before its number.
+pub(crate) const FOLD_PREFIX: &str = "fold-";
+
 /// How the predictions were made, as JSON: an [`Evaluation`].
 pub const EVALUATION_FILE: &str = "evaluation.json";
 
@@ -244,10 +247,12 @@ pub fn read_run(path: &Path) -> Result<Input> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     let dir = metadata.is_dir().then_some(path);
     let file = dir.map_or_else(|| path.to_path_buf(), |dir| dir.join(PREDICTIONS_FILE));
-    if let Some(dir) = dir.filter(|_| !file.exists()) {
+    if let Some(dir) = dir
+        && !file.try_exists().map_err(Error::io(&file))?
+    {
         let mut names =
             std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten().map(|entry| entry.file_name());
-        let found = match names.any(|name| name.to_string_lossy().starts_with("fold-")) {
+        let found = match names.any(|name| name.to_string_lossy().starts_with(FOLD_PREFIX)) {
             true => "folds, whose answers `intone cross-validate` puts together when all are done",
             false => "none; `intone evaluate --out` and `intone cross-validate --out` make one",
         };

@@ -35,7 +35,7 @@ pub use files::{
     VOTES_FILE, excluded, left_out, model_sha256, read_run, silent, write, write_comparison,
     write_robustness, write_run, write_votes,
 };
-pub(crate) use files::{read_json, write_json};
+pub(crate) use files::{FOLD_PREFIX, read_json, write_json};
 pub use groups::{Gap, Group, Grouping, MAX_GROUPS};
 pub use page::mean_and_deviation;
 pub use selective::{Certain, CoveragePoint};
